@@ -1,0 +1,21 @@
+//! The nouns of Apiary: names, ids, statistics, limits, time, chance and error kinds.
+//!
+//! Nothing in here touches a disk or a network, and nothing knows about columns or SQL. Every other crate may
+//! depend on this one; this one depends on none of them.
+
+pub mod chance;
+pub mod clock;
+pub mod ids;
+pub mod kind;
+pub mod limits;
+pub mod names;
+pub mod stats;
+pub mod suggest;
+pub mod units;
+
+pub use chance::{Rng, SeededRng, SystemRng};
+pub use clock::{Clock, SystemClock};
+pub use ids::{FrameId, Incarnation, NodeId, QueryId, TxnId, Version};
+pub use kind::ErrorKind;
+pub use names::{BoxName, FrameName, FramePath, HiveName, NameError};
+pub use stats::{CellStats, ColumnStats, StatValue};

@@ -1,0 +1,101 @@
+//! Sizes, counts and times as people read them.
+
+use std::time::Duration;
+
+/// Bytes in powers of 1 000, as stores bill them: `6.1 MB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (n as f64, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 99.95);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A count with thin groups: `1 234 567`.
+#[must_use]
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count and its noun: `1 row`, `2 rows`.
+#[must_use]
+pub fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+/// A duration: `830 µs`, `42 ms`, `0.42 s`, `3 min 5 s`.
+#[must_use]
+pub fn duration(d: Duration) -> String {
+    let seconds = d.as_secs_f64();
+    if seconds >= 120.0 {
+        format!("{} min {} s", d.as_secs() / 60, d.as_secs() % 60)
+    } else if seconds >= 10.0 {
+        format!("{seconds:.1} s")
+    } else if seconds >= 0.1 {
+        format!("{seconds:.2} s")
+    } else if seconds >= 0.001 {
+        format!("{:.0} ms", seconds * 1e3)
+    } else {
+        format!("{} µs", d.as_micros())
+    }
+}
+
+/// Reads `1GiB`, `512 MB`, `64k`, `1000`.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    let value = number.parse::<f64>().ok()? * factor;
+    (value.is_finite() && value >= 0.0 && value < 9e18).then_some(value as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        assert_eq!([bytes(0), bytes(999), bytes(6_100_000), bytes(412_000_000)], ["0 B", "999 B", "6.1 MB", "412 MB"]);
+        assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1 234", "1 234 567"]);
+        assert_eq!(counted(1, "row") + ", " + &counted(2, "row"), "1 row, 2 rows");
+    }
+
+    #[test]
+    fn durations_read_as_people_write_them() {
+        let shown = [830, 42_000, 420_000, 185_000_000].map(|us| duration(Duration::from_micros(us)));
+        assert_eq!(shown, ["830 µs", "42 ms", "0.42 s", "3 min 5 s"]);
+    }
+
+    #[test]
+    fn sizes_are_parsed_with_either_unit() {
+        assert_eq!(parse_bytes("1GiB"), Some(1 << 30));
+        assert_eq!(parse_bytes("512 MB"), Some(512_000_000));
+        assert_eq!(parse_bytes("1.5k"), Some(1500));
+        assert_eq!(parse_bytes("1 parsec"), None);
+    }
+}
