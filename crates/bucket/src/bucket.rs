@@ -1,0 +1,241 @@
+//! The bucket: reading, writing, listing, deleting. Creating is decided in `create.rs`.
+//!
+//! A handle is cheap to clone and carries its own clock, chance and counters. All keys are relative to the
+//! bucket's prefix. Nothing in here interprets a body.
+
+use std::{fmt, ops::Range, path::Path as FilePath, sync::Arc};
+
+use apiary_core::{Clock, Rng, SystemClock, SystemRng};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, memory::InMemory};
+use tokio::io::AsyncReadExt;
+
+use crate::{
+    counted::{Counted, Counters},
+    error::{BucketError, Result},
+    layout::{self, Key},
+    open::Opened,
+};
+
+/// One bucket with everything in it. Clones share the connection pool, the counters, the clock and the chance.
+#[derive(Clone)]
+pub struct Bucket {
+    /// Counted.
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) opened: Arc<Opened>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("uri", &self.uri()).finish_non_exhaustive()
+    }
+}
+
+/// One object as LIST tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The whole key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written, by the store's clock, in milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+impl From<ObjectMeta> for Listed {
+    fn from(meta: ObjectMeta) -> Self {
+        Self { key: meta.location.into(), size: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
+    }
+}
+
+/// Larger files go up in parts of this size, a few at a time.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// Parts of one upload in flight: enough to fill a link, few enough for a small machine's memory.
+const PARTS_IN_FLIGHT_MAX: usize = 4;
+
+/// Most objects that one [`Bucket::delete_prefix`] deletes.
+const DELETE_PREFIX_OBJECTS_MAX: usize = 1_000_000;
+
+impl Bucket {
+    /// The bucket at `uri`, with the machine's own clock and chance. Parses and builds; the only input or output is
+    /// to make the local folder if it is not there. See [`Bucket::contact`] for a first request.
+    pub fn open(uri: &str) -> Result<Self> {
+        Self::open_with(uri, Arc::new(SystemClock), Arc::new(SystemRng))
+    }
+
+    /// The bucket at `uri`, with a clock and chance from outside.
+    pub fn open_with(uri: &str, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self> {
+        Ok(Self::of(crate::open::open(uri, rng.as_ref())?, clock, rng))
+    }
+
+    /// A bucket in this process's memory that ends with its last clone.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::over(Arc::new(InMemory::new()), Arc::new(SystemClock), Arc::new(SystemRng))
+    }
+
+    /// A bucket over any store, for tests.
+    #[must_use]
+    pub fn over(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        Self::of(Opened::given(store), clock, rng)
+    }
+
+    fn of(opened: Opened, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        Self::counting(Arc::new(opened), Arc::default(), clock, rng)
+    }
+
+    fn counting(opened: Arc<Opened>, counters: Arc<Counters>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+        let counted = Counted::new(Arc::clone(&opened.store), Arc::clone(&counters), opened.is_local);
+        Self { store: Arc::new(counted), opened, counters, clock, rng }
+    }
+
+    /// The same store with counters of its own: for one query, one task.
+    #[must_use]
+    pub fn with_counters(&self, counters: Arc<Counters>) -> Self {
+        Self::counting(Arc::clone(&self.opened), counters, Arc::clone(&self.clock), Arc::clone(&self.rng))
+    }
+
+    /// What this handle and its clones asked of the store.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Where it is, without credentials.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.opened.uri
+    }
+
+    /// Whether other processes can see it: false only for memory.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.opened.is_shared
+    }
+
+    /// The clock of everything that works on this bucket.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The chance of everything that works on this bucket.
+    #[must_use]
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        &self.rng
+    }
+
+    /// The store, rooted at the bucket's prefix and counted: for the query engine, which reads ranges of cells.
+    #[must_use]
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// An object's whole body, or `None` if it is not there. 1 GET.
+    pub async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        let path = key.to_path()?;
+        let body = async { self.store.get(&path).await?.bytes().await };
+        match body.await {
+            Ok(body) => Ok(Some(body)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(BucketError::store("read", key.as_str(), error)),
+        }
+    }
+
+    /// Bytes `range` of an object, cut at its end. 1 GET. An object that is not there is an error.
+    pub async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes> {
+        let read = self.store.get_range(&key.to_path()?, range).await;
+        read.map_err(|error| BucketError::store("read", key.as_str(), error))
+    }
+
+    /// Writes an object whether or not it is there: for objects with one owner, or with a name of their own.
+    /// 1 PUT. On an error it may or may not have been written.
+    pub async fn put(&self, key: &Key, body: Bytes) -> Result<()> {
+        let written = self.store.put(&key.to_path()?, PutPayload::from_bytes(body)).await;
+        written.map(drop).map_err(|error| BucketError::store("write", key.as_str(), error))
+    }
+
+    /// Writes a local file to an object and returns its bytes. 1 PUT, or above 8 MiB one for each 8 MiB and two
+    /// more; holds at most five parts in memory. A failed upload leaves no object.
+    pub async fn put_file(&self, key: &Key, file: &FilePath) -> Result<u64> {
+        let io = |operation| move |source| BucketError::Io { operation, path: file.to_owned(), source };
+        let mut source = tokio::fs::File::open(file).await.map_err(io("open"))?;
+        let mut part = read_part(&mut source).await.map_err(io("read"))?;
+        if part.len() < PART_BYTES {
+            let bytes = part.len() as u64;
+            self.put(key, part).await?;
+            return Ok(bytes);
+        }
+        let failed = |error| BucketError::store("upload", key.as_str(), error);
+        let upload = self.store.put_multipart(&key.to_path()?).await.map_err(failed)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut bytes = 0;
+        // Ends with the file: the store's own limit of 10 000 parts is 80 GB.
+        while !part.is_empty() {
+            bytes += part.len() as u64;
+            if let Err(error) = upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await {
+                let _ = upload.abort().await;
+                return Err(failed(error));
+            }
+            upload.put(part);
+            part = match read_part(&mut source).await {
+                Ok(part) => part,
+                Err(error) => {
+                    let _ = upload.abort().await;
+                    return Err(io("read")(error));
+                }
+            };
+        }
+        upload.finish().await.map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// At most `max` objects below the folder `prefix`, in lexical order of their keys, of those after `after`.
+    /// 1 LIST for each 1 000.
+    pub async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+        let folder = layout::path(prefix)?;
+        let listing = match after {
+            Some(after) => self.store.list_with_offset(Some(&folder), &layout::path(after)?),
+            None => self.store.list(Some(&folder)),
+        };
+        let listed = listing.take(max).map_ok(Listed::from).try_collect().await;
+        listed.map_err(|error| BucketError::store("list", prefix, error))
+    }
+
+    /// Deletes an object; one that is not there is deleted already. 1 DELETE.
+    pub async fn delete(&self, key: &Key) -> Result<()> {
+        match self.store.delete(&key.to_path()?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(BucketError::store("delete", key.as_str(), error)),
+        }
+    }
+
+    /// Deletes what is below the folder `prefix` now, and says how many objects that were: at most a million, so
+    /// ask again while it returns that many. 1 LIST and 1 DELETE for each 1 000.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<u64> {
+        let folder = layout::path(prefix)?;
+        let listing = self.store.list(Some(&folder)).take(DELETE_PREFIX_OBJECTS_MAX);
+        let doomed = listing.map_ok(|meta| meta.location).boxed();
+        let mut deleted = 0;
+        let mut answers = self.store.delete_stream(doomed);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => deleted += 1,
+                Err(error) => return Err(BucketError::store("delete", prefix, error)),
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// The next part of a file; shorter than [`PART_BYTES`] only at its end.
+async fn read_part(source: &mut tokio::fs::File) -> std::io::Result<Bytes> {
+    let mut part = Vec::with_capacity(PART_BYTES);
+    source.take(PART_BYTES as u64).read_to_end(&mut part).await?;
+    Ok(Bytes::from(part))
+}

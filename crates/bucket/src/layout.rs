@@ -1,0 +1,243 @@
+//! The only place that spells keys: formatting and parsing side by side, one function per kind of object.
+//!
+//! Nobody else concatenates a key, so that a key's shape is read here and changed here. Keys of the task board
+//! stand in [`board`]. Nothing in here touches a store.
+//!
+//! ```text
+//! _apiary/format.json                    created once
+//! _apiary/secret.json                    the colony's secret, created once
+//! _apiary/registry/<v:020>.json          hives, boxes and frames
+//! _apiary/nodes/<node>.json              heartbeat, overwritten by its only owner
+//! _apiary/fence/<frame id>/<epoch:012>   created before the entries of that epoch are deleted
+//! _apiary/probe/<nonce>/<i>              what the probe leaves for a second
+//! _queries/…                             the task board
+//! <hive>/<box>/<frame>-<id>/_delta_log/<v:020>.json
+//! <hive>/<box>/<frame>-<id>/cells/<txn>-<nn>.parquet
+//! ```
+
+use std::fmt;
+
+use apiary_core::{FrameId, FramePath, NodeId, TxnId, Version};
+use object_store::path::Path;
+
+use crate::error::{BucketError, Result};
+
+pub mod board;
+
+pub use board::{
+    BoardKey, cancel, claim, done, failed, final_, open_prefix, open_query, out, out_prefix, owner, parse_open,
+    queries_prefix, query, query_prefix, stages, task, task_sql,
+};
+
+/// The name of one object in the bucket, relative to the bucket's prefix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// Longest key in bytes: what S3 allows, less room for the bucket's prefix.
+    pub const BYTES_MAX: usize = 900;
+
+    /// Reads a key that stands in a stored object, such as a ledger entry: no empty part, no `.` or `..`, no
+    /// control characters, at most [`Key::BYTES_MAX`] bytes.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |why: &str| Err(BucketError::Key { key: text.chars().take(200).collect(), why: why.to_owned() });
+        if text.len() > Self::BYTES_MAX {
+            return bad("it is longer than 900 bytes");
+        }
+        for part in text.split('/') {
+            if part.is_empty() || part == "." || part == ".." {
+                return bad("a part of it is empty, '.' or '..'");
+            }
+            if part.chars().any(char::is_control) {
+                return bad("it holds a control character");
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// A key put together in this file from names and ids that were checked before, or from a folder that the
+    /// registry recorded; every use checks it once more in [`Key::to_path`].
+    fn made(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key as the object store's path.
+    pub fn to_path(&self) -> Result<Path> {
+        path(&self.0)
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A key or prefix as the object store's path; a prefix may end in `/`.
+pub(crate) fn path(text: &str) -> Result<Path> {
+    Path::parse(text).map_err(|why| BucketError::Key { key: text.to_owned(), why: why.to_string() })
+}
+
+/// The url under which the query engine sees the bucket's objects; the paths under it are the bucket's keys.
+pub const CELL_SCHEME_URL: &str = "apiary://cells/";
+
+/// What the bucket is: created once, by the first node.
+#[must_use]
+pub fn format() -> Key {
+    Key::made("_apiary/format.json".to_owned())
+}
+
+/// The colony's secret: created once, by the first node.
+#[must_use]
+pub fn secret() -> Key {
+    Key::made("_apiary/secret.json".to_owned())
+}
+
+/// Everything one run of the probe writes.
+#[must_use]
+pub fn probe_prefix(nonce: &str) -> String {
+    format!("_apiary/probe/{nonce}/")
+}
+
+/// One object of the probe.
+#[must_use]
+pub fn probe(nonce: &str, i: usize) -> Key {
+    Key::made(format!("{}{i:03}", probe_prefix(nonce)))
+}
+
+/// One entry of the registry.
+#[must_use]
+pub fn registry(version: Version) -> Key {
+    Key::made(format!("{}{:020}.json", registry_prefix(), version.0))
+}
+
+/// The registry's entries.
+#[must_use]
+pub fn registry_prefix() -> &'static str {
+    "_apiary/registry/"
+}
+
+/// Reads [`registry`].
+#[must_use]
+pub fn parse_registry(key: &str) -> Option<Version> {
+    version(key.strip_prefix(registry_prefix())?)
+}
+
+/// A node's heartbeat.
+#[must_use]
+pub fn node(id: &NodeId) -> Key {
+    Key::made(format!("{}{id}.json", nodes_prefix()))
+}
+
+/// All heartbeats.
+#[must_use]
+pub fn nodes_prefix() -> &'static str {
+    "_apiary/nodes/"
+}
+
+/// Reads [`node`].
+#[must_use]
+pub fn parse_node(key: &str) -> Option<NodeId> {
+    NodeId::new(key.strip_prefix(nodes_prefix())?.strip_suffix(".json")?).ok()
+}
+
+/// The mark that a frame's epoch of ledger entries was cleaned away.
+#[must_use]
+pub fn fence(frame: &FrameId, epoch: u64) -> Key {
+    Key::made(format!("_apiary/fence/{frame}/{epoch:012}"))
+}
+
+/// Most bytes of a frame's name in its folder: with the id the folder's name stays under the 255 bytes that file
+/// systems allow. The id alone makes the folder unique; the name is there for people.
+const FOLDER_NAME_BYTES_MAX: usize = 200;
+
+/// The folder of a new frame, without a slash at its end. The registry records it: look it up there, since a
+/// rename changes the name and not the folder.
+#[must_use]
+pub fn frame_folder(path: &FramePath, id: &FrameId) -> String {
+    let mut name = path.frame.as_str();
+    while name.len() > FOLDER_NAME_BYTES_MAX {
+        let last = name.char_indices().next_back().map_or(0, |(at, _)| at);
+        name = &name[..last];
+    }
+    format!("{}/{}/{name}-{id}", path.hive, path.box_name)
+}
+
+/// One entry of a frame's ledger.
+#[must_use]
+pub fn ledger_entry(folder: &str, version: Version) -> Key {
+    Key::made(format!("{}{:020}.json", ledger_prefix(folder), version.0))
+}
+
+/// A frame's ledger.
+#[must_use]
+pub fn ledger_prefix(folder: &str) -> String {
+    format!("{folder}/_delta_log/")
+}
+
+/// Reads [`ledger_entry`] of this folder.
+#[must_use]
+pub fn parse_ledger_entry(folder: &str, key: &str) -> Option<Version> {
+    version(key.strip_prefix(folder)?.strip_prefix("/_delta_log/")?)
+}
+
+/// The `n`th cell that a transaction writes.
+#[must_use]
+pub fn cell(folder: &str, txn: &TxnId, n: usize) -> Key {
+    Key::made(format!("{folder}/{}", cell_path(txn, n)))
+}
+
+/// The path of [`cell`] relative to its frame's folder, as the ledger records it.
+#[must_use]
+pub fn cell_path(txn: &TxnId, n: usize) -> String {
+    format!("cells/{txn}-{n:02}.parquet")
+}
+
+/// Reads [`cell_path`].
+#[must_use]
+pub fn parse_cell_path(path: &str) -> Option<(TxnId, usize)> {
+    let (txn, n) = path.strip_prefix("cells/")?.strip_suffix(".parquet")?.rsplit_once('-')?;
+    Some((txn.parse().ok()?, digits(n)?))
+}
+
+/// A frame's cells.
+#[must_use]
+pub fn cells_prefix(folder: &str) -> String {
+    format!("{folder}/cells/")
+}
+
+/// The key of a path that an entry names relative to its frame's folder.
+pub fn in_folder(folder: &str, relative: &str) -> Result<Key> {
+    Key::parse(&format!("{folder}/{relative}"))
+}
+
+/// Whether an object may be lost with the machine that wrote it: queries end with the power, and a heartbeat is
+/// written again within a second. The local store does not wait for the disk to have these.
+pub(crate) fn is_ephemeral(key: &str) -> bool {
+    key.starts_with(queries_prefix()) || key.starts_with(nodes_prefix())
+}
+
+fn version(name: &str) -> Option<Version> {
+    let text = name.strip_suffix(".json")?;
+    (text.len() == 20).then(|| digits(text)).flatten().map(Version)
+}
+
+/// A number without a sign, which `parse` alone would accept.
+fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What is formatted reads back, and what is not ours does not.
+
+use apiary_core::{QueryId, SeededRng, SystemClock};
+
+use super::*;
+
+fn query_id() -> QueryId {
+    QueryId::new(&SystemClock, &SeededRng::new(3))
+}
+
+#[test]
+fn a_ledger_entry_reads_back_in_its_own_folder_only() {
+    let key = ledger_entry("h/b/f-00000001", Version(42));
+    assert_eq!(key.as_str(), "h/b/f-00000001/_delta_log/00000000000000000042.json");
+    assert_eq!(parse_ledger_entry("h/b/f-00000001", key.as_str()), Some(Version(42)));
+    assert_eq!(parse_ledger_entry("h/b/f", key.as_str()), None);
+    for other in ["_last_checkpoint", "00000000000000000042.checkpoint.parquet", "42.json", "+0000000000000000042.json"] {
+        assert_eq!(parse_ledger_entry("f", &format!("f/_delta_log/{other}")), None, "{other}");
+    }
+}
+
+#[test]
+fn registry_entries_and_heartbeats_read_back() {
+    assert_eq!(parse_registry(registry(Version(7)).as_str()), Some(Version(7)));
+    let id = NodeId::new("pi-3").unwrap();
+    assert_eq!(parse_node(node(&id).as_str()), Some(id));
+    assert_eq!(parse_node("_apiary/nodes/..json"), None);
+}
+
+#[test]
+fn cells_read_back() {
+    let txn = TxnId::new(&SystemClock, &SeededRng::new(1));
+    for n in [0, 7, 123] {
+        assert_eq!(parse_cell_path(&cell_path(&txn, n)), Some((txn, n)));
+    }
+    assert_eq!(cell("f", &txn, 1).as_str(), format!("f/cells/{txn}-01.parquet"));
+    assert_eq!(parse_cell_path("cells/x-01.parquet"), None);
+}
+
+#[test]
+fn a_long_frame_name_is_cut_between_letters() {
+    let path = FramePath::new("h", "b", &"ü".repeat(127)).unwrap();
+    let id = FrameId::random(&SeededRng::new(5));
+    let folder = frame_folder(&path, &id);
+    let last = folder.rsplit('/').next().unwrap();
+    assert!(last.len() <= 255 && last.ends_with(id.as_str()), "{last}");
+    assert_eq!(frame_folder(&FramePath::new("h", "b", "f").unwrap(), &id), format!("h/b/f-{id}"));
+}
+
+#[test]
+fn every_board_key_reads_back() {
+    let q = &query_id();
+    let (stage, task_, attempt) = (3, 7, 1);
+    let file = Key::parse(&format!("{}data-0.arrow", out_prefix(q, 3, 7, "n1"))).unwrap();
+    assert_eq!(out(q, 3, 7, "n1", "data-0.arrow"), file);
+    let table = [
+        (query(q), BoardKey::Query),
+        (stages(q), BoardKey::Stages),
+        (task(q, 3, 7, 1), BoardKey::Task { stage, task: task_, attempt }),
+        (task_sql(q, 3, 7), BoardKey::TaskSql { stage, task: task_ }),
+        (claim(q, 3, 7, 1), BoardKey::Claim { stage, task: task_, attempt }),
+        (failed(q, 3, 7, 1), BoardKey::Failed { stage, task: task_, attempt }),
+        (done(q, 3, 7), BoardKey::Done { stage, task: task_ }),
+        (file, BoardKey::Out { stage, task: task_, nonce: "n1".into(), file: "data-0.arrow".into() }),
+        (owner(q, 12), BoardKey::Owner { epoch: 12 }),
+        (cancel(q), BoardKey::Cancel),
+        (final_(q), BoardKey::Final),
+        (task(q, 123, 12_345, 10), BoardKey::Task { stage: 123, task: 12_345, attempt: 10 }),
+    ];
+    for (key, expected) in table {
+        assert_eq!(BoardKey::parse(key.as_str()), Some(expected), "{key}");
+    }
+    assert_eq!(task(q, 3, 7, 1).as_str(), format!("_queries/{q}/s03/t0007.a1.task"));
+}
+
+#[test]
+fn strangers_on_the_board_are_not_read() {
+    let q = query_id();
+    assert_eq!(parse_open(open_query(&q).as_str()), Some(q));
+    assert_eq!(BoardKey::parse(open_query(&q).as_str()), None);
+    for rest in ["", "x", "s03/t0007.a1.other", "s+3/t0007.done", "owner.x", "out/1/2/f", "s03/t7.a1.b.task"] {
+        assert_eq!(BoardKey::parse(&format!("_queries/{q}/{rest}")), None, "{rest}");
+    }
+}
+
+#[test]
+fn a_key_cannot_leave_the_bucket() {
+    for bad in ["", "/a", "a//b", "a/../b", "..", "a/.", "a\nb", &"x".repeat(901)] {
+        assert!(Key::parse(bad).is_err(), "{bad:?}");
+    }
+    assert_eq!(Key::parse("büro 2/日本").unwrap().to_path().unwrap().as_ref(), "büro 2/日本");
+}

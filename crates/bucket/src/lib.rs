@@ -1,0 +1,23 @@
+//! Bytes: one bucket, whatever it is made of, and every key in it.
+//!
+//! [`Bucket`] is the only door to storage: it reads, lists, and decides creates (see
+//! [`Bucket::put_if_absent_decided`]), over memory, a durable local folder, S3, Google Cloud Storage or Azure.
+//! [`layout`] is the only place that spells keys. Nothing in here knows what the bytes mean.
+
+mod bucket;
+mod contact;
+mod counted;
+mod create;
+mod error;
+pub mod layout;
+mod local;
+mod open;
+mod probe;
+mod uri;
+
+pub use bucket::{Bucket, Listed};
+pub use counted::{Counters, CountersSnapshot};
+pub use create::{Created, PutAnswer};
+pub use error::{BucketError, Result};
+pub use layout::{CELL_SCHEME_URL, Key};
+pub use probe::{ProbeCheck, ProbeReport};
