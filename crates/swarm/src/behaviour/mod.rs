@@ -1,0 +1,7 @@
+//! How a colony regulates itself: pure functions, one behaviour a file.
+//!
+//! Numbers in, decision out. Nothing in here sleeps, reads or writes, and no function asks what time it is.
+
+pub mod abandonment;
+pub mod polling;
+pub mod temperature;

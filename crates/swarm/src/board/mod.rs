@@ -1,0 +1,31 @@
+//! The task board: what stands under `_queries/`.
+//!
+//! ```text
+//!   open ──▶ publish task ──▶ claim (an optimisation) ──▶ done (THE TRUTH, first finisher wins) ──▶ close
+//!                   ▲                     └──▶ failed ──┐
+//!                   └────────── attempt + 1 ◀───────────┘
+//! ```
+//!
+//! All objects but output files are create-only, and every one goes through the bucket's decided create. Objects
+//! are typed here once, with a format number, and checked on both sides: before they are written and after they
+//! are read. What a plan means is no business of the board: it carries bytes.
+
+mod attempt;
+mod codec;
+mod janitor;
+mod ops;
+mod query;
+mod record;
+mod task;
+mod view;
+
+pub use attempt::{AttemptId, TaskId};
+pub use janitor::{SWEEP_AGE, SWEEP_QUERIES_MAX, SweepCandidate, SweepReport, is_due};
+pub use ops::{BOARD_KEYS_MAX, Board, OPEN_QUERIES_MAX, OpenedQuery};
+pub use query::{FinalRecord, OwnerRecord, PinnedFrame, QueryOutcome, QueryRecord};
+pub use record::{ClaimRecord, FailedRecord, FailureCause, MemoryReport};
+pub use task::{DoneRecord, InlineFile, OutputPiece, TaskMetrics, TaskObject};
+pub use view::{BoardView, TaskBoard};
+
+#[cfg(test)]
+mod tests;
