@@ -1,24 +1,18 @@
-//! Arrow schemas and batches as the messages of an IPC stream.
+//! Arrow schemas and batches into the messages of an IPC stream; back again: `decode.rs`.
 //!
 //! One message of the wire holds either a schema or one batch with the dictionaries it needs, framed exactly as in a
-//! stream file, so that the pieces put end to end are such a file. The encoder and the decoder of one stream keep
-//! state (dictionaries already sent), so both live as long as the stream. What comes in may be anything: a decoder
-//! answers `Corrupt`, it never takes its node down.
+//! stream file, so that the pieces put end to end are such a file. The encoder of a stream remembers which
+//! dictionaries it has sent, so it lives as long as the stream.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
 use apiary_core::{ErrorKind, limits::MESSAGE_BYTES_MAX, units};
 use arrow::{
     array::RecordBatch,
-    buffer::Buffer,
-    datatypes::{Schema, SchemaRef},
+    datatypes::Schema,
     error::ArrowError,
     ipc::{
         CompressionType,
-        reader::StreamDecoder,
         writer::{IpcWriteOptions, StreamWriter},
     },
 };
@@ -77,65 +71,9 @@ impl fmt::Debug for BatchEncoder {
     }
 }
 
-/// Decodes the batches of one stream.
-#[derive(Debug)]
-pub struct BatchDecoder {
-    decoder: StreamDecoder,
-    schema: SchemaRef,
-}
-
-impl BatchDecoder {
-    /// A decoder for the stream that `schema` opens.
-    pub fn new(schema: Bytes) -> Result<Self, ClientError> {
-        let mut decoder = StreamDecoder::new();
-        let found = guarded("schema", || {
-            let mut buffer = Buffer::from(schema);
-            decoder.decode(&mut buffer)?;
-            decoder.finish()?;
-            decoder.schema().ok_or_else(|| ArrowError::IpcError("no schema in the message".to_owned()))
-        })?;
-        Ok(Self { decoder, schema: found })
-    }
-
-    /// The schema of every batch.
-    #[must_use]
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The one batch in `message`.
-    pub fn decode(&mut self, message: Bytes) -> Result<RecordBatch, ClientError> {
-        let decoder = &mut self.decoder;
-        guarded("batch", || {
-            let mut buffer = Buffer::from(message);
-            let batch = decoder.decode(&mut buffer)?;
-            decoder.finish()?;
-            match batch {
-                Some(batch) if buffer.is_empty() => Ok(batch),
-                Some(_) => Err(ArrowError::IpcError("bytes after the batch".to_owned())),
-                None => Err(ArrowError::IpcError("no batch in the message".to_owned())),
-            }
-        })
-    }
-}
-
 /// The schema message that opens a stream.
 pub fn encode_schema(schema: &Schema) -> Result<Bytes, ClientError> {
     Ok(BatchEncoder::new(schema, false)?.schema())
-}
-
-/// The schema in a schema message.
-pub fn decode_schema(message: Bytes) -> Result<SchemaRef, ClientError> {
-    Ok(BatchDecoder::new(message)?.schema)
-}
-
-/// Arrow's reader validates offsets and UTF-8, but a few malformed messages still make it panic.
-fn guarded<T>(what: &str, read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ClientError> {
-    let corrupt = |why: String| ClientError::new(ErrorKind::Corrupt, format!("the Arrow {what} cannot be read: {why}"));
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(result) => result.map_err(|error| corrupt(error.to_string())),
-        Err(_) => Err(corrupt("the message is malformed".to_owned())),
-    }
 }
 
 fn encode_failed(error: ArrowError) -> ClientError {

@@ -9,6 +9,7 @@ use arrow::{
 };
 
 use super::*;
+use crate::convert::{BatchDecoder, decode_schema};
 
 fn round_trip(batch: &RecordBatch, lz4: bool) -> Vec<RecordBatch> {
     let mut encoder = BatchEncoder::new(&batch.schema(), lz4).unwrap();
@@ -147,6 +148,15 @@ fn a_damaged_message_is_an_error_and_never_a_panic() {
     for cut in 0..message.len() {
         let mut decoder = BatchDecoder::new(encoder.schema()).unwrap();
         assert_eq!(decoder.decode(message.slice(..cut)).unwrap_err().kind, ErrorKind::Corrupt, "cut at {cut}");
+    }
+    let mut bomb = BatchEncoder::new(&schema, true).unwrap();
+    let zeros: ArrayRef = Arc::new(StringArray::from(vec!["0".repeat(100_000)]));
+    let packed = bomb.encode(&RecordBatch::try_new(Arc::clone(&schema), vec![zeros]).unwrap()).unwrap().remove(0);
+    for flipped in 0..packed.len() {
+        let mut bytes = packed.to_vec();
+        bytes[flipped] ^= 0x7f;
+        let mut decoder = BatchDecoder::new(bomb.schema()).unwrap();
+        let _whatever_but_no_panic = decoder.decode(bytes.into());
     }
     for flipped in 0..message.len() {
         let mut bytes = message.to_vec();
