@@ -1,0 +1,137 @@
+//! Hives as catalogs and boxes as schemas, found in any case.
+//!
+//! The frames that a statement names are there already, at the versions it was pinned to. Others are looked up only
+//! when `information_schema` asks for their columns.
+
+use std::{collections::HashMap, sync::Arc};
+
+use apiary_core::{BoxName, FramePath, HiveName};
+use apiary_ledger::{Frames, Namespace, Snapshot};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
+    datasource::{TableType, object_store::ObjectStoreUrl},
+    error::{DataFusionError, Result as DfResult},
+};
+
+use crate::table::{FrameTable, ScanLog};
+
+/// What one plan may see.
+#[derive(Clone)]
+pub(crate) struct Colony {
+    /// The names; `None` for a statement that names nothing.
+    pub(crate) namespace: Option<Arc<Namespace>>,
+    /// The pinned frames by folded path.
+    pub(crate) pinned: HashMap<String, (FramePath, Arc<Snapshot>)>,
+    /// Where a frame that is not pinned is looked up.
+    pub(crate) frames: Frames,
+    /// Where cells are.
+    pub(crate) cells_url: ObjectStoreUrl,
+    /// Where scans report.
+    pub(crate) log: ScanLog,
+    /// Whether they report every cell.
+    pub(crate) verbose: bool,
+}
+
+impl std::fmt::Debug for Colony {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Colony").field("pinned", &self.pinned.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Colony {
+    fn hives(&self) -> Vec<HiveName> {
+        let hives = self.namespace.as_ref().map(|names| names.hives().into_iter().cloned().collect());
+        hives.unwrap_or_default()
+    }
+
+    fn boxes(&self, hive: &HiveName) -> Vec<BoxName> {
+        let boxes = self.namespace.as_ref().and_then(|names| names.boxes(hive).ok());
+        boxes.map(|boxes| boxes.into_iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn table(&self, path: FramePath, snapshot: Arc<Snapshot>) -> Arc<dyn TableProvider> {
+        let (cells_url, log) = (self.cells_url.clone(), self.log.clone());
+        Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose })
+    }
+}
+
+/// The hives.
+#[derive(Debug)]
+pub(crate) struct Hives(pub(crate) Arc<Colony>);
+
+impl CatalogProviderList for Hives {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        self.0.hives().into_iter().map(String::from).collect()
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        let hive = self.0.hives().into_iter().find(|hive| hive.folded() == name.to_lowercase())?;
+        Some(Arc::new(Hive { colony: Arc::clone(&self.0), hive }))
+    }
+}
+
+#[derive(Debug)]
+struct Hive {
+    colony: Arc<Colony>,
+    hive: HiveName,
+}
+
+impl CatalogProvider for Hive {
+    fn schema_names(&self) -> Vec<String> {
+        self.colony.boxes(&self.hive).into_iter().map(String::from).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let boxes = self.colony.boxes(&self.hive);
+        let box_name = boxes.into_iter().find(|box_name| box_name.folded() == name.to_lowercase())?;
+        Some(Arc::new(OneBox { colony: Arc::clone(&self.colony), hive: self.hive.clone(), box_name }))
+    }
+}
+
+#[derive(Debug)]
+struct OneBox {
+    colony: Arc<Colony>,
+    hive: HiveName,
+    box_name: BoxName,
+}
+
+impl OneBox {
+    fn folded(&self, frame: &str) -> String {
+        format!("{}.{}.{}", self.hive.folded(), self.box_name.folded(), frame.to_lowercase())
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for OneBox {
+    fn table_names(&self) -> Vec<String> {
+        let frames = self.colony.namespace.as_ref().and_then(|names| names.frames(&self.hive, &self.box_name).ok());
+        frames.unwrap_or_default().iter().map(|record| record.path.frame.to_string()).collect()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some((path, snapshot)) = self.colony.pinned.get(&self.folded(name)) {
+            return Ok(Some(self.colony.table(path.clone(), Arc::clone(snapshot))));
+        }
+        let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
+        let record = self.colony.namespace.as_ref().and_then(|names| names.frame(hive, box_name, name).ok());
+        let Some(record) = record else { return Ok(None) };
+        let snapshot = self.colony.frames.snapshot(&record).await;
+        let snapshot = snapshot.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Some(self.colony.table(record.path.clone(), snapshot)))
+    }
+
+    async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
+        self.colony.pinned.contains_key(&self.folded(name))
+            || self.colony.namespace.as_ref().is_some_and(|names| names.frame(hive, box_name, name).is_ok())
+    }
+}

@@ -1,0 +1,38 @@
+//! SQL over frames: the only crate that plans with DataFusion.
+//!
+//! A statement is [`parse`]d, [`Planner::pin`] binds it to one snapshot of each frame it names, and
+//! [`Pinned::plan`] turns it into a plan whose scans have already dropped every cell that cannot match. What is
+//! executed where is not decided here: a plan runs on the spot with [`execute_local`], or the engine cuts it.
+//!
+//! Never in here: Ballista, gRPC, a terminal, a write to the bucket.
+
+mod advice;
+mod case;
+mod catalog;
+mod error;
+mod explain;
+mod footer;
+mod names;
+mod pinned;
+mod planner;
+mod position;
+mod render;
+mod report;
+mod runtime;
+mod session;
+mod settings;
+mod show;
+mod statement;
+mod table;
+
+pub use error::{QueryError, Result};
+pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};
+pub use footer::{QueryStats, footer};
+pub use pinned::{Pinned, Planned, execute_local};
+pub use planner::Planner;
+pub use report::{CellReport, PruneKind, PruneReason, ScanReport};
+pub use runtime::{local_config, runtime_for, runtime_like};
+pub use session::Session;
+pub use settings::{Execution, Setting, Settings};
+pub use show::NodeRow;
+pub use statement::{Explain, FrameName, QueryStatement, Show, Statement, Use, parse};

@@ -1,0 +1,195 @@
+//! A statement bound to its snapshots, and what it becomes: a plan that DataFusion runs or the engine cuts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use apiary_core::FramePath;
+use apiary_ledger::{Frames, Namespace, Snapshot};
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnv},
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, execute_stream},
+    prelude::{SessionConfig, SessionContext},
+    sql::{
+        parser::Statement as DfStatement,
+        sqlparser::ast::{Query, Statement as Ast},
+    },
+};
+
+use crate::{
+    Result, ScanReport, Session, advice,
+    catalog::{Colony, Hives},
+    runtime::cells_url,
+    table::ScanLog,
+};
+
+/// A statement and one snapshot of each frame that it names.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    sql: String,
+    ast: Query,
+    session: Session,
+    namespace: Option<Arc<Namespace>>,
+    snapshots: Vec<(FramePath, Arc<Snapshot>)>,
+    frames: Frames,
+    verbose: bool,
+}
+
+impl Pinned {
+    pub(crate) fn new(
+        sql: String,
+        ast: Query,
+        session: Session,
+        namespace: Option<Arc<Namespace>>,
+        snapshots: Vec<(FramePath, Arc<Snapshot>)>,
+        frames: Frames,
+    ) -> Self {
+        Self { sql, ast, session, namespace, snapshots, frames, verbose: false }
+    }
+
+    /// The frames and the versions that will be read.
+    #[must_use]
+    pub fn snapshots(&self) -> &[(FramePath, Arc<Snapshot>)] {
+        &self.snapshots
+    }
+
+    /// The session it was pinned in.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The same, but scans report every cell, for EXPLAIN VERBOSE.
+    #[must_use]
+    pub fn verbose(mut self, verbose: bool) -> Self {
+        self.verbose = verbose;
+        self
+    }
+
+    /// Plans it with `config`, to run in `runtime`. Reads no cell and costs no request, except that a statement on
+    /// `information_schema` looks up the frames it lists. The session's `target_partitions` goes before `config`'s.
+    /// Fails with kind `SqlSyntax` or `NotFound`.
+    pub async fn plan(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
+        let log = ScanLog::default();
+        let ctx = SessionContext::new_with_state(
+            SessionStateBuilder::new_with_default_features()
+                .with_config(self.config(config))
+                .with_runtime_env(runtime)
+                .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone())?))))
+                .build(),
+        );
+        let state = ctx.state();
+        let statement = DfStatement::Statement(Box::new(Ast::Query(Box::new(self.ast.clone()))));
+        let told = |error: DataFusionError| advice::of_plan(error, &self.sql);
+        let logical = state.statement_to_plan(statement).await.map_err(told)?;
+        let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        reading.verify_plan(&logical).map_err(told)?;
+        let logical = state.optimize(&logical).map_err(told)?;
+        let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
+        let mut scans = log.take();
+        mark_answered(&physical, &mut scans);
+        Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans })
+    }
+
+    fn config(&self, config: SessionConfig) -> SessionConfig {
+        let mut config = config.with_information_schema(true).with_create_default_catalog_and_schema(false);
+        if let Some(hive) = &self.session.hive {
+            let box_name = self.session.box_name.as_ref().map_or("", |box_name| box_name.as_str());
+            config = config.with_default_catalog_and_schema(hive.as_str(), box_name);
+        }
+        match self.session.settings.target_partitions() {
+            Some(partitions) => config.with_target_partitions(partitions),
+            None => config,
+        }
+    }
+
+    fn colony(&self, log: ScanLog) -> Result<Colony> {
+        let pinned =
+            self.snapshots.iter().map(|(path, snapshot)| (path.folded(), (path.clone(), Arc::clone(snapshot))));
+        Ok(Colony {
+            namespace: self.namespace.as_ref().map(Arc::clone),
+            pinned: pinned.collect(),
+            frames: self.frames.clone(),
+            cells_url: cells_url()?,
+            log,
+            verbose: self.verbose,
+        })
+    }
+}
+
+/// A plan, and what its scans kept.
+#[derive(Clone)]
+pub struct Planned {
+    /// The context in which it was planned; its task context runs it.
+    pub ctx: SessionContext,
+    /// The optimised logical plan.
+    pub logical: LogicalPlan,
+    /// The physical plan.
+    pub physical: Arc<dyn ExecutionPlan>,
+    /// One report per scan of a frame.
+    pub scans: Vec<ScanReport>,
+    /// What comes out.
+    pub schema: SchemaRef,
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned").field("scans", &self.scans).field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Planned {
+    /// Cells of all scanned frames, each frame as often as it is scanned.
+    #[must_use]
+    pub fn cells_total(&self) -> usize {
+        self.scans.iter().map(|scan| scan.cells_total).sum()
+    }
+
+    /// Cells that will be read.
+    #[must_use]
+    pub fn cells_kept(&self) -> usize {
+        self.scans.iter().filter(|scan| !scan.answered_by_ledger).map(|scan| scan.cells_kept).sum()
+    }
+
+    /// Their bytes: an upper bound of what is fetched, since columns that are not asked for stay.
+    #[must_use]
+    pub fn bytes_kept(&self) -> u64 {
+        self.scans.iter().filter(|scan| !scan.answered_by_ledger).map(|scan| scan.bytes_kept).sum()
+    }
+}
+
+/// Runs a plan here, all its partitions merged. Dropping the stream stops it.
+pub fn execute_local(planned: &Planned) -> Result<SendableRecordBatchStream> {
+    Ok(execute_stream(Arc::clone(&planned.physical), planned.ctx.task_ctx())?)
+}
+
+/// Marks the scans that the optimiser answered from statistics: those that no leaf of the plan reads any more.
+fn mark_answered(physical: &Arc<dyn ExecutionPlan>, scans: &mut [ScanReport]) {
+    let mut leaves = BTreeMap::new();
+    count_leaves(physical, &mut leaves);
+    for scan in scans.iter_mut().filter(|scan| scan.cells_kept > 0) {
+        match leaves.get_mut(&(scan.cells_kept, scan.bytes_kept)) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => scan.answered_by_ledger = true,
+        }
+    }
+}
+
+/// Counts the scans in a plan by their cells and bytes.
+fn count_leaves(plan: &Arc<dyn ExecutionPlan>, leaves: &mut BTreeMap<(usize, u64), usize>) {
+    let config =
+        plan.downcast_ref::<DataSourceExec>().and_then(|leaf| leaf.data_source().downcast_ref::<FileScanConfig>());
+    if let Some(config) = config {
+        // A cell may stand in several groups, by ranges.
+        let files: BTreeMap<_, _> = config
+            .file_groups
+            .iter()
+            .flat_map(|group| group.iter())
+            .map(|file| (file.path().clone(), file.object_meta.size))
+            .collect();
+        *leaves.entry((files.len(), files.values().sum())).or_default() += 1;
+    }
+    plan.children().into_iter().for_each(|child| count_leaves(child, leaves));
+}

@@ -1,0 +1,217 @@
+//! What `SET` can change. Unknown names are refused, so that a slip never silently does nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use apiary_core::{limits::QUERY_TIMEOUT, suggest::nearest, units};
+use serde::{Deserialize, Serialize};
+
+use crate::{QueryError, Result};
+
+/// Most partitions a session may ask for: more than any colony has bees, few enough to plan.
+const TARGET_PARTITIONS_MAX: usize = 1024;
+
+/// Longest query timeout.
+const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Which way a query is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Execution {
+    /// The gate decides by what is left to read.
+    #[default]
+    Auto,
+    /// On the coordinator alone.
+    Local,
+    /// On the task board.
+    Board,
+}
+
+impl Execution {
+    /// The word that `SET execution` takes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Local => "local",
+            Self::Board => "board",
+        }
+    }
+}
+
+/// One line of `SHOW SETTINGS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is now.
+    pub value: String,
+    /// What it is unless set.
+    pub default: &'static str,
+    /// What it does, with its range.
+    pub description: &'static str,
+}
+
+const NAMES: [&str; 3] = ["execution", "query_timeout", "target_partitions"];
+
+/// The settings of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    execution: Option<Execution>,
+    query_timeout: Option<Duration>,
+    target_partitions: Option<usize>,
+}
+
+impl Settings {
+    /// Which way queries run.
+    #[must_use]
+    pub fn execution(&self) -> Execution {
+        self.execution.unwrap_or_default()
+    }
+
+    /// How long a query may run.
+    #[must_use]
+    pub fn query_timeout(&self) -> Duration {
+        self.query_timeout.unwrap_or(QUERY_TIMEOUT)
+    }
+
+    /// Into how many partitions a plan is cut; `None`: as many as there are bees.
+    #[must_use]
+    pub fn target_partitions(&self) -> Option<usize> {
+        self.target_partitions
+    }
+
+    /// Sets `name`, in any case, to `value`; the word `default` resets it. Fails with kind `InvalidInput`.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let (known, value) = (Self::known(name)?, value.trim().to_lowercase());
+        let reset = value == "default";
+        let refuse = |expected: &'static str| QueryError::SettingValue { name: known, value: value.clone(), expected };
+        match known {
+            "execution" if reset => self.execution = None,
+            "execution" => {
+                let ways = [Execution::Auto, Execution::Local, Execution::Board];
+                let way = ways.into_iter().find(|way| way.as_str() == value);
+                self.execution = Some(way.ok_or_else(|| refuse("auto, local or board"))?);
+            }
+            "query_timeout" if reset => self.query_timeout = None,
+            "query_timeout" => {
+                let range = Duration::from_millis(1)..=QUERY_TIMEOUT_MAX;
+                let timeout = parse_duration(&value).filter(|timeout| range.contains(timeout));
+                self.query_timeout =
+                    Some(timeout.ok_or_else(|| refuse("a time such as '30 s' or '5 min', up to 7 days"))?);
+            }
+            _ if reset => self.target_partitions = None,
+            _ => {
+                let count = value.parse().ok().filter(|count| (1..=TARGET_PARTITIONS_MAX).contains(count));
+                self.target_partitions = Some(count.ok_or_else(|| refuse("a number from 1 to 1024"))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn known(name: &str) -> Result<&'static str> {
+        let folded = name.to_lowercase();
+        NAMES.into_iter().find(|known| *known == folded).ok_or_else(|| QueryError::SettingName {
+            name: name.to_owned(),
+            nearest: nearest(&folded, NAMES).map(str::to_owned),
+        })
+    }
+
+    /// What has been set, by name, as `SET` would take it.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let timeout = self.query_timeout.map(|timeout| format!("{} ms", timeout.as_millis()));
+        let entries = [
+            self.execution.map(|way| way.as_str().to_owned()),
+            timeout,
+            self.target_partitions.map(|count| count.to_string()),
+        ];
+        let named = NAMES.into_iter().zip(entries);
+        named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// Every setting, for `SHOW SETTINGS`.
+    #[must_use]
+    pub fn list(&self) -> Vec<Setting> {
+        let partitions = self.target_partitions.map_or_else(|| "auto".to_owned(), |count| count.to_string());
+        vec![
+            Setting {
+                name: "execution",
+                value: self.execution().as_str().to_owned(),
+                default: "auto",
+                description: "where a query runs: auto decides by the bytes left to read, or local, or board",
+            },
+            Setting {
+                name: "query_timeout",
+                value: units::duration(self.query_timeout()),
+                default: "60 min",
+                description: "how long a query may run before it is cancelled, up to 7 days",
+            },
+            Setting {
+                name: "target_partitions",
+                value: partitions,
+                default: "auto",
+                description: "into how many parts a plan is cut, 1 to 1024; auto: one for each bee",
+            },
+        ]
+    }
+}
+
+/// Reads `30`, `30s`, `500 ms`, `5 min`, `2 h`, `1 day`; a bare number counts seconds.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim() {
+        "ms" | "milliseconds" => 0.001,
+        "" | "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use apiary_core::ErrorKind;
+
+    #[test]
+    fn settings_read_back_what_they_write() {
+        let mut settings = Settings::default();
+        settings.set("EXECUTION", "Board").unwrap();
+        settings.set("query_timeout", "1.5 s").unwrap();
+        settings.set("target_partitions", "3").unwrap();
+        let mut again = Settings::default();
+        for (name, value) in settings.to_map() {
+            again.set(&name, &value).unwrap();
+        }
+        assert_eq!(again, settings);
+        assert_eq!((again.execution(), again.query_timeout()), (Execution::Board, Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn default_takes_a_setting_back() {
+        let mut settings = Settings::default();
+        settings.set("execution", "local").unwrap();
+        settings.set("execution", "DEFAULT").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert!(settings.to_map().is_empty());
+    }
+
+    #[test]
+    fn a_slip_in_a_name_is_refused_with_a_suggestion() {
+        let error = Settings::default().set("exection", "local").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert_eq!(error.to_string(), "there is no setting 'exection'");
+        assert_eq!(error.hint().as_deref(), Some("did you mean 'execution'? SHOW SETTINGS lists them all"));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_the_range() {
+        for (name, value) in [("target_partitions", "0"), ("query_timeout", "8 days"), ("execution", "fast")] {
+            let error = Settings::default().set(name, value).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("'{value}' is no value for {name}; ")), "{error}");
+        }
+    }
+}

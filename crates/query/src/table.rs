@@ -1,0 +1,164 @@
+//! A frame at one version, as DataFusion sees a table.
+//!
+//! Everything that DataFusion wants to know before it reads (which files, how large, what is in them) is already in
+//! the ledger: a scan costs no HEAD and no LIST. The leaf handed over is a plain Parquet scan, because the engine
+//! restricts tasks by it and knows no leaf of ours.
+
+mod bounds;
+mod groups;
+mod prune;
+mod statistics;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apiary_core::FramePath;
+use apiary_ledger::Snapshot;
+use async_trait::async_trait;
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    catalog::{Session, TableProvider},
+    common::config::TableParquetOptions,
+    datasource::{
+        TableType,
+        listing::PartitionedFile,
+        object_store::ObjectStoreUrl,
+        physical_plan::{FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
+        source::DataSourceExec,
+    },
+    error::Result as DfResult,
+    logical_expr::{Expr, TableProviderFilterPushDown},
+    physical_plan::{ExecutionPlan, empty::EmptyExec, project_schema},
+};
+use object_store::{ObjectMeta, path::Path};
+
+use crate::report::{CellReport, ScanReport};
+
+/// The reports of the scans of one plan, in the order in which they were planned.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ScanLog(Arc<Mutex<Vec<ScanReport>>>);
+
+impl ScanLog {
+    fn push(&self, report: ScanReport) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+    }
+
+    /// Takes what is there.
+    pub(crate) fn take(&self) -> Vec<ScanReport> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// One frame at one version.
+#[derive(Debug)]
+pub(crate) struct FrameTable {
+    pub(crate) path: FramePath,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) cells_url: ObjectStoreUrl,
+    pub(crate) log: ScanLog,
+    /// Whether reports name every cell.
+    pub(crate) verbose: bool,
+}
+
+impl FrameTable {
+    /// Decides which cells are read, and writes down why.
+    fn choose(&self, state: &dyn Session, filters: &[Expr], limit: Option<usize>) -> DfResult<Vec<usize>> {
+        let mut pruned = prune::prune(&self.snapshot, filters, state)?;
+        let cells = &self.snapshot.cells;
+        let mut kept: Vec<usize> = (0..cells.len()).filter(|cell| pruned.dropped_by[*cell].is_none()).collect();
+        let before = kept.len();
+        if let (Some(limit), true) = (limit, filters.is_empty()) {
+            kept.truncate(groups::cells_within(limit, kept.iter().map(|cell| cells[*cell].stats.rows)));
+        }
+        let conjunct = |reason: usize| pruned.reasons[reason].conjunct.clone();
+        let report = |(at, cell): (usize, &Arc<apiary_ledger::CellEntry>)| CellReport {
+            path: cell.path.clone(),
+            bytes: cell.size_bytes,
+            rows: cell.stats.rows,
+            pruned_by: pruned.dropped_by[at]
+                .map(conjunct)
+                .or_else(|| (!kept.contains(&at)).then(|| "LIMIT".to_owned())),
+        };
+        let listed = if self.verbose { cells.iter().enumerate().map(report).collect() } else { Vec::new() };
+        pruned.reasons.retain(|reason| reason.cells > 0);
+        self.log.push(ScanReport {
+            frame: self.path.clone(),
+            version: self.snapshot.version,
+            cells_total: cells.len(),
+            cells_kept: kept.len(),
+            bytes_kept: kept.iter().map(|cell| cells[*cell].size_bytes).sum(),
+            cells_beyond_limit: before - kept.len(),
+            answered_by_ledger: false,
+            pruned: pruned.reasons,
+            cells: listed,
+        });
+        Ok(kept)
+    }
+
+    fn file(&self, cell: usize) -> DfResult<PartitionedFile> {
+        let cell = &self.snapshot.cells[cell];
+        let meta = ObjectMeta {
+            location: Path::parse(cell.key.as_ref())
+                .map_err(|error| datafusion::error::DataFusionError::External(error.into()))?,
+            last_modified: chrono::DateTime::from_timestamp_millis(cell.modified_ms).unwrap_or_default(),
+            size: cell.size_bytes,
+            e_tag: None,
+            version: None,
+        };
+        let statistics = statistics::of_cell(cell, &self.snapshot.schema);
+        Ok(PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics)))
+    }
+
+    fn source(&self, state: &dyn Session) -> DfResult<ParquetSource> {
+        let global = state.config_options().execution.parquet.clone();
+        let options = TableParquetOptions { global, ..TableParquetOptions::default() };
+        let runtime = state.runtime_env();
+        let reader = CachedParquetFileReaderFactory::new(
+            runtime.object_store(&self.cells_url)?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
+        Ok(ParquetSource::new(Arc::clone(&self.snapshot.schema))
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::new(reader)))
+    }
+}
+
+#[async_trait]
+impl TableProvider for FrameTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.snapshot.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Statistics can only say that a cell has no match, so every filter is applied again to the rows.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let kept = self.choose(state, filters, limit)?;
+        if kept.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(project_schema(&self.snapshot.schema, projection)?)));
+        }
+        let all = kept.len() == self.snapshot.cells.len();
+        let files = kept.into_iter().map(|cell| self.file(cell)).collect::<DfResult<Vec<_>>>()?;
+        let groups = groups::spread(files, state.config().target_partitions());
+        let cut_by_limit = !all && filters.is_empty();
+        let (groups, statistics) = statistics::of_groups(groups, &self.snapshot.schema, cut_by_limit)?;
+        let config = FileScanConfigBuilder::new(self.cells_url.clone(), Arc::new(self.source(state)?))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
