@@ -1,0 +1,217 @@
+//! A node: who it is, what it has, and the colony it belongs to.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use apiary_bucket::Bucket;
+use apiary_core::{Clock, Incarnation, NodeId, Rng};
+use apiary_swarm::{
+    Board, ColonyFormat, ColonySecret, Heartbeat, NodeView, Strain,
+    behaviour::temperature::{self, Regime},
+    heartbeat,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    BeePool, Chambers, NodeError, NodeSettings, PeerChannel, Result, Role, identity::Identity, node_channel,
+    pulse::Pulse,
+};
+
+/// A member of a colony. Roles share one in an `Arc`.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id, the same over restarts.
+    pub id: NodeId,
+    /// Its life, new each start.
+    pub incarnation: Incarnation,
+    /// The colony's bucket.
+    pub bucket: Bucket,
+    /// The task board in it.
+    pub board: Board,
+    /// What it was told.
+    pub settings: NodeSettings,
+    /// What every node of the colony knows.
+    pub secret: ColonySecret,
+    /// The colony's id.
+    pub cluster: String,
+    /// Its cores.
+    pub bees: BeePool,
+    /// Their memory.
+    pub chambers: Chambers,
+    pub(crate) pulse: Pulse,
+    address: Mutex<Option<(Role, String)>>,
+    _identity: Identity,
+}
+
+/// Buckets that this process has probed: once is enough, every role of an all-in-one node asks.
+static PROBED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Tests a shared bucket's promises before anything is trusted to it: once per process.
+async fn probe_once(bucket: &Bucket) -> Result<()> {
+    let known = || PROBED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !bucket.is_shared() || known().contains(bucket.uri()) {
+        return Ok(());
+    }
+    let report = bucket.probe().await?;
+    tracing::debug!(store = report.store, checks = report.checks.len(), "the store keeps its promises");
+    known().insert(bucket.uri().to_owned());
+    Ok(())
+}
+
+impl Node {
+    /// Joins the colony of `bucket`, founding it if there is none. Fails within seconds and with a reason if the
+    /// bucket cannot be reached, does not keep its promises, or is of another format; or if another process has
+    /// the data folder. 1 LIST and 3 GETs, and once per process the probe of a shared bucket (some 40 requests).
+    pub async fn join(bucket: Bucket, settings: NodeSettings) -> Result<Arc<Self>> {
+        let (clock, rng) = (Arc::clone(bucket.clock()), Arc::clone(bucket.rng()));
+        let identity = Identity::take(&settings, rng.as_ref())?;
+        bucket.contact().await?;
+        probe_once(&bucket).await?;
+        let format = ColonyFormat::load_or_create(&bucket).await?;
+        let secret = ColonySecret::load_or_create(&bucket).await?;
+        let id = identity.node.clone();
+        let past = if identity.is_new { None } else { heartbeat::read(&bucket, &id).await.ok().flatten() };
+        let chambers = Chambers::new(settings.chamber_bytes(), settings.cores, identity.scratch.clone());
+        let node = Arc::new(Self {
+            incarnation: Incarnation::new(clock.as_ref(), rng.as_ref()),
+            board: Board::new(bucket.clone()),
+            bees: BeePool::new(settings.cores),
+            chambers,
+            pulse: Pulse::new(past.map(|beat| (beat.incarnation, beat.counter))),
+            address: Mutex::default(),
+            cluster: format.cluster,
+            id,
+            bucket,
+            settings,
+            secret,
+            _identity: identity,
+        });
+        tracing::info!(node = %node.id, cluster = node.cluster, storage = node.bucket.uri(), "joined");
+        Ok(node)
+    }
+
+    /// The clock of everything on this node.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.bucket.clock()
+    }
+
+    /// The chance of everything on this node.
+    #[must_use]
+    pub fn rng(&self) -> &Arc<dyn Rng> {
+        self.bucket.rng()
+    }
+
+    /// Says that a role serves on `local`: the heartbeat tells others. A coordinator's address goes over another
+    /// role's, since coordinators are what others look for.
+    pub fn serves(&self, role: Role, local: SocketAddr) -> Result<()> {
+        let reached_at = self.settings.reached_at(local)?;
+        let mut address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if address.as_ref().is_none_or(|(known, _)| role <= *known) {
+            *address = Some((role, reached_at));
+        }
+        drop(address);
+        self.hurry();
+        Ok(())
+    }
+
+    /// Where others reach it, if anywhere.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        address.as_ref().map(|(_, address)| address.clone())
+    }
+
+    /// How hard it works now.
+    #[must_use]
+    pub fn strain(&self) -> Strain {
+        Strain {
+            bees: self.bees.busy() as f64 / self.bees.total() as f64,
+            memory: self.chambers.used_share(),
+            queue: u32::try_from(self.bees.queue()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Its own temperature now, 0 to 1.
+    #[must_use]
+    pub fn temperature(&self) -> f64 {
+        temperature::node(&self.strain(), u32::try_from(self.bees.total()).unwrap_or(u32::MAX))
+    }
+
+    /// The colony's temperature as last seen, and its regime, which cools with hysteresis.
+    #[must_use]
+    pub fn colony_temperature(&self) -> (f64, Regime) {
+        self.pulse.temperature()
+    }
+
+    /// What it would say of itself now.
+    pub(crate) fn heartbeat(&self, counter: u64, interval_s: f64, leaving: bool) -> Heartbeat {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Heartbeat {
+            format: Heartbeat::FORMAT,
+            node: self.id.clone(),
+            incarnation: self.incarnation,
+            counter,
+            interval_s,
+            roles: self.settings.roles.iter().map(|role| role.as_str().to_owned()).collect(),
+            address: self.address(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: Vec::new(),
+            cores: count(self.settings.cores),
+            memory_bytes: self.settings.memory_bytes,
+            bees: heartbeat::Bees { total: count(self.bees.total()), busy: count(self.bees.busy()) },
+            chamber_bytes: self.chambers.bytes(),
+            strain: self.strain(),
+            temperature: self.temperature(),
+            leaving,
+        }
+    }
+
+    /// Begins to beat and to observe, once; a second call does nothing, so that every role may ask. When `shutdown`
+    /// is cancelled the heartbeat says leaving until [`Node::leave`]. A twin (another process under this id)
+    /// cancels `shutdown`; [`Node::failure`] then says so.
+    pub fn start_pulse(self: &Arc<Self>, shutdown: CancellationToken) {
+        self.pulse.start(self, shutdown);
+    }
+
+    /// The colony as last seen; nothing before the first look.
+    #[must_use]
+    pub fn world(&self) -> Vec<NodeView> {
+        self.pulse.world()
+    }
+
+    /// Looks at the colony now. 1 LIST and 1 GET per node.
+    pub async fn look(&self) -> Result<Vec<NodeView>> {
+        self.pulse.look(self).await
+    }
+
+    /// Says that a query is open: the pulse quickens at once instead of at its next look. Call it whenever a query
+    /// is opened or found; it costs nothing while the pulse is quick.
+    pub fn hurry(&self) {
+        self.pulse.hurry(self.clock().monotonic());
+    }
+
+    /// Why the node had to stop by itself, if it had to.
+    #[must_use]
+    pub fn failure(&self) -> Option<NodeError> {
+        self.pulse.has_twin().then(|| NodeError::Twin { node: self.id.to_string() })
+    }
+
+    /// Ends the pulse and takes the heartbeat away: the last act of an orderly stop. 1 DELETE.
+    pub async fn leave(&self) {
+        self.pulse.leave().await;
+    }
+
+    /// Ends the pulse as a crash would: the heartbeat stays and grows old. For demonstrations and tests.
+    pub fn vanish(&self) {
+        self.pulse.abort();
+    }
+
+    /// A channel to another node, on which this one proves that it belongs to the colony. Connects when first used.
+    pub fn channel_to(&self, address: &str) -> Result<PeerChannel> {
+        node_channel(address, &self.id, &self.secret, self.rng())
+    }
+}
