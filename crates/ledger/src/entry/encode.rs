@@ -1,0 +1,128 @@
+//! From a transaction to the bytes of an entry. What is written here is read back by `decode` before it is sent.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use apiary_core::{FrameId, TxnId};
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    Metadata, Protocol, Remove,
+    actions::{Action, CommitInfo, Format, Txn},
+    stats,
+};
+use crate::{
+    CellEntry, FrameSpec, Kind, LedgerError, Result, Transaction, delta_schema,
+    header::{Idem, Place, TxnRecord},
+};
+
+/// Where an entry keeps the exact Arrow schema.
+pub(crate) const ARROW_SCHEMA: &str = "apiary.arrow_schema";
+
+/// A frame's version 0.
+pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec: &FrameSpec) -> Result<Bytes> {
+    let record = TxnRecord { id, kind: "create".to_owned(), add: 0, remove: 0, idem: None, digest: None };
+    let by = json!(spec.partition_by).to_string();
+    let parameters = BTreeMap::from([("partitionBy".to_owned(), by)]);
+    let info = commit_info(place, node, vec![record], "CREATE TABLE", parameters);
+    let metadata = Metadata {
+        // Delta wants a uuid; the transaction's is as unique as any.
+        id: id.to_string(),
+        format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
+        schema_string: delta_schema::schema_string(&spec.schema)?,
+        partition_columns: spec.partition_by.clone(),
+        configuration: BTreeMap::from([
+            ("delta.enableInCommitTimestamps".to_owned(), "true".to_owned()),
+            ("apiary.frame_id".to_owned(), frame.to_string()),
+            (ARROW_SCHEMA.to_owned(), delta_schema::exact_to_text(&spec.schema)?),
+        ]),
+        created_time: place.timestamp_ms,
+    };
+    let protocol = Protocol::of_frame(delta_schema::has_plain_timestamp(&spec.schema));
+    let mut out = Vec::new();
+    write(&mut out, &Action::CommitInfo(&info))?;
+    write(&mut out, &Action::Protocol(&protocol))?;
+    write(&mut out, &Action::MetaData(&metadata))?;
+    Ok(out.into())
+}
+
+/// An entry that commits one transaction. `removed` are the cells that its `removes` name.
+pub(crate) fn commit(place: &Place, schema: &Schema, txn: &Transaction, removed: &[Arc<CellEntry>]) -> Result<Bytes> {
+    let record = TxnRecord {
+        id: txn.id,
+        kind: txn.kind.as_str().to_owned(),
+        add: txn.adds.len() as u64,
+        remove: removed.len() as u64,
+        idem: txn.idem.as_ref().map(Idem::of),
+        digest: txn.idem.as_ref().map(|idem| idem.digest.clone()),
+    };
+    let data_change = txn.kind != Kind::Compaction;
+    let (operation, parameters) = match txn.kind {
+        Kind::Append => ("WRITE", BTreeMap::from([("mode".to_owned(), "Append".to_owned())])),
+        Kind::Compaction => ("OPTIMIZE", BTreeMap::new()),
+    };
+    let mut out = Vec::new();
+    write(&mut out, &Action::CommitInfo(&commit_info(place, &txn.node, vec![record], operation, parameters)))?;
+    if let Some(idem) = &txn.idem {
+        let app_id = json!(["apiary", idem.scope, idem.key]).to_string();
+        let txn = Txn { app_id, version: place.slot.0, last_updated: place.timestamp_ms };
+        write(&mut out, &Action::Txn(&txn))?;
+    }
+    for cell in removed {
+        write(&mut out, &Action::Remove(&remove_of(cell, place.timestamp_ms, data_change)))?;
+    }
+    for cell in &txn.adds {
+        write(&mut out, &Action::Add(&stats::add_of(cell, schema, data_change).map_err(unwritable)?))?;
+    }
+    Ok(out.into())
+}
+
+/// An entry that decides a slot by giving it away: `id` will never be committed.
+pub(crate) fn seal(place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
+    let mut info = commit_info(place, node, Vec::new(), "SEAL", BTreeMap::new());
+    info.apiary.sealed.push(id);
+    let mut out = Vec::new();
+    write(&mut out, &Action::CommitInfo(&info))?;
+    Ok(out.into())
+}
+
+fn commit_info(
+    place: &Place,
+    node: &str,
+    txns: Vec<TxnRecord>,
+    operation: &str,
+    operation_parameters: BTreeMap<String, String>,
+) -> CommitInfo {
+    CommitInfo {
+        timestamp: place.timestamp_ms,
+        in_commit_timestamp: place.timestamp_ms,
+        operation: operation.to_owned(),
+        operation_parameters,
+        is_blind_append: !txns.is_empty() && txns.iter().all(|txn| txn.kind == Kind::Append.as_str()),
+        engine_info: concat!("apiary/", env!("CARGO_PKG_VERSION")).to_owned(),
+        txn_id: txns.first().map(|txn| txn.id.to_string()).unwrap_or_default(),
+        apiary: place.header(node, txns),
+    }
+}
+
+fn remove_of(cell: &CellEntry, now_ms: i64, data_change: bool) -> Remove {
+    Remove {
+        path: cell.path.clone(),
+        deletion_timestamp: now_ms,
+        data_change,
+        extended_file_metadata: true,
+        partition_values: cell.partition_values.iter().cloned().collect(),
+        size: cell.size_bytes,
+    }
+}
+
+fn write(out: &mut Vec<u8>, action: &Action<'_>) -> Result<()> {
+    serde_json::to_writer(&mut *out, action).map_err(unwritable)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+fn unwritable(error: serde_json::Error) -> LedgerError {
+    LedgerError::Internal(format!("an entry could not be written as JSON: {error}"))
+}

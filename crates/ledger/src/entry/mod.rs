@@ -1,0 +1,21 @@
+//! A frame's entry: a valid Delta Lake commit, so that other engines read the frame in place.
+//!
+//! One JSON object on each line, each with one key, the action's name; the first is `commitInfo`. `decode` is strict
+//! where strictness protects rows (duplicate keys, a missing last newline, numbers that do not fit) and lenient where
+//! newer programs need room (unknown fields and unknown actions are ignored).
+
+mod actions;
+mod bounds;
+mod decode;
+mod encode;
+mod stats;
+mod strict;
+
+pub(crate) use actions::{Add, Metadata, Protocol, Remove};
+pub(crate) use decode::{FrameEntry, decode};
+pub(crate) use encode::{ARROW_SCHEMA, commit, create, seal};
+pub(crate) use stats::cell_of;
+pub(crate) use strict::lines;
+
+#[cfg(test)]
+mod tests;

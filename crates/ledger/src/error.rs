@@ -1,0 +1,168 @@
+//! What can go wrong with a ledger, said with the object it is about and what to do next.
+
+use apiary_bucket::BucketError;
+use apiary_core::{ErrorKind, NameError, TxnId, Version};
+
+/// The result of this crate.
+pub type Result<T, E = LedgerError> = std::result::Result<T, E>;
+
+/// What went wrong.
+///
+/// After any error of a commit but [`LedgerError::OutcomeUnknown`] the transaction is not in the ledger and never
+/// will be: its cells may be deleted. After that one they must stay.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The bucket.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// A name that cannot be.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An object that is not what was written.
+    #[error("the object '{object}' is corrupt: {why}")]
+    Corrupt {
+        /// The object.
+        object: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An object that a newer version of the program wrote.
+    #[error("the object '{object}' needs {needs}, which this version does not know; upgrade this node")]
+    Newer {
+        /// The object.
+        object: String,
+        /// What it needs.
+        needs: String,
+    },
+    /// A hive, box or frame that is not there.
+    #[error("there is no {what} '{name}'")]
+    NotFound {
+        /// Hive, box or frame.
+        what: &'static str,
+        /// Its full name.
+        name: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// It is there already, and differs.
+    #[error("the {what} '{name}' exists already and differs: {difference}")]
+    AlreadyExists {
+        /// Hive, box or frame.
+        what: &'static str,
+        /// Its full name.
+        name: String,
+        /// In what it differs.
+        difference: String,
+    },
+    /// A schema that no frame can have.
+    #[error("no frame can have this schema: {0}")]
+    Schema(String),
+    /// A value that cannot be a partition value.
+    #[error("the partition column '{column}' cannot hold this: {why}")]
+    PartitionValue {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A transaction that contradicts itself or its frame.
+    #[error("transaction {txn} cannot be committed: {why}")]
+    Transaction {
+        /// The transaction.
+        txn: TxnId,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An idempotency key that was used for another payload.
+    #[error("the idempotency key '{key}' was used in version {version} for other data; use a new key for new data")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// Where it was used.
+        version: Version,
+    },
+    /// Others were faster, every time.
+    #[error("the {what} is too busy: {attempts} attempts lost to other writers; try again")]
+    Contended {
+        /// Which log.
+        what: &'static str,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The store did not decide in time, and the transaction was given up for good.
+    #[error("nothing was changed: {0}; try again")]
+    Aborted(String),
+    /// The store did not answer.
+    #[error("no answer about '{object}' within {seconds} s")]
+    Timeout {
+        /// Which object was asked for.
+        object: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// It may or may not be in the ledger.
+    #[error(
+        "it is not known whether transaction {txn} was committed as '{object}'; read that object before doing it again: {why}"
+    )]
+    OutcomeUnknown {
+        /// The transaction.
+        txn: TxnId,
+        /// The only object in which it can be.
+        object: String,
+        /// Why it could not be decided.
+        why: String,
+    },
+    /// A defect in Apiary.
+    #[error("a defect in the ledger: {0}")]
+    Internal(String),
+}
+
+impl LedgerError {
+    /// What kind of error it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Bucket(error) => error.kind(),
+            Self::Name(_) | Self::Schema(_) | Self::PartitionValue { .. } | Self::Transaction { .. } => {
+                ErrorKind::InvalidInput
+            }
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Newer { .. } => ErrorKind::Unsupported,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+            Self::KeyReused { .. } => ErrorKind::KeyReused,
+            Self::Contended { .. } => ErrorKind::Conflict,
+            Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
+            Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
+            Self::Internal(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bucket(error) => error.hint(),
+            Self::NotFound { hint, .. } => Some(hint.clone()),
+            Self::Corrupt { .. } => Some("restore the object from a backup or the store's version history".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether another transaction won.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.kind() == ErrorKind::Conflict
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.kind().is_retryable()
+    }
+
+    pub(crate) fn corrupt(object: impl AsRef<str>, why: impl std::fmt::Display) -> Self {
+        Self::Corrupt { object: object.as_ref().to_owned(), why: why.to_string() }
+    }
+}

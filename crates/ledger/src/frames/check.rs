@@ -1,0 +1,67 @@
+//! What must hold of a transaction before it is written. Pure.
+
+use std::{collections::HashSet, sync::Arc};
+
+use apiary_bucket::layout;
+
+use crate::{CellEntry, Kind, LedgerError, Result, Snapshot, Transaction};
+
+/// Most cells that one transaction adds and removes.
+const ACTIONS_MAX: usize = 1_000_000;
+
+/// Checks a transaction against its base; returns the cells that it removes.
+pub(super) fn check(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEntry>>> {
+    let refuse = |why: String| Err(LedgerError::Transaction { txn: txn.id, why });
+    let actions = txn.adds.len() + txn.removes.len();
+    if actions == 0 || actions > ACTIONS_MAX {
+        return refuse(format!("it adds and removes {actions} cells; 1 to {ACTIONS_MAX} are allowed"));
+    }
+    if txn.kind == Kind::Append && !txn.removes.is_empty() {
+        return refuse("an append removes nothing".to_owned());
+    }
+    for cell in &txn.adds {
+        if let Err(why) = check_cell(base, txn, cell) {
+            return refuse(format!("the cell '{}' {why}", cell.path));
+        }
+    }
+    let removed = find(base, txn)?;
+    let rows = |cells: &mut dyn Iterator<Item = &CellEntry>| cells.map(|cell| cell.stats.rows).sum::<u64>();
+    let (before, after) = (rows(&mut removed.iter().map(AsRef::as_ref)), rows(&mut txn.adds.iter()));
+    if txn.kind == Kind::Compaction && before != after {
+        return refuse(format!("a compaction changes no row, but {before} rows would become {after}"));
+    }
+    Ok(removed)
+}
+
+fn check_cell(base: &Snapshot, txn: &Transaction, cell: &CellEntry) -> Result<(), String> {
+    if layout::parse_cell_path(&cell.path).is_none_or(|(id, _)| id != txn.id) {
+        return Err("is not named by its transaction".to_owned());
+    }
+    if layout::in_folder(&base.folder, &cell.path).ok().as_ref() != Some(&cell.key) {
+        return Err(format!("has the key '{}', which is not in the frame's folder", cell.key));
+    }
+    let named = cell.partition_values.iter().map(|(name, _)| name);
+    if !named.eq(&base.partition_by) {
+        return Err(format!("must have one value for each partition column, in their order: {:?}", base.partition_by));
+    }
+    if cell.partition_values.iter().any(|(_, value)| value.as_deref() == Some("")) {
+        return Err("has an empty partition value, which means NULL to readers of Delta".to_owned());
+    }
+    Ok(())
+}
+
+/// The cells that a transaction removes.
+fn find(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEntry>>> {
+    if txn.removes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: HashSet<&str> = txn.removes.iter().map(String::as_str).collect();
+    let found = base.cells.iter().filter(|cell| wanted.contains(cell.path.as_str()));
+    let found: Vec<Arc<CellEntry>> = found.map(Arc::clone).collect();
+    if found.len() == txn.removes.len() {
+        return Ok(found);
+    }
+    let why =
+        format!("of the {} cells that it removes {} are in version {}", txn.removes.len(), found.len(), base.version);
+    Err(LedgerError::Transaction { txn: txn.id, why })
+}

@@ -1,0 +1,203 @@
+//! Reading and committing frames. Clones share one cache of snapshots.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use apiary_bucket::{Bucket, Key, layout};
+use apiary_core::{TxnId, Version};
+use bytes::Bytes;
+
+mod cache;
+mod check;
+
+use self::{cache::Cache, check::check};
+use crate::{
+    CellEntry, CommitOutcome, FrameRecord, IdempotencyKey, LedgerError, Result, Snapshot, Transaction,
+    commit::{self, Proposal, Settled},
+    conflict,
+    entry::{self, FrameEntry},
+    header::{Header, Place},
+    log::{Log, LogKind, Read, Recorded},
+    replay::Replay,
+};
+
+/// A frame's ledger as a kind of log.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameLog {
+    pub(crate) folder: String,
+}
+
+impl LogKind for FrameLog {
+    type Entry = FrameEntry;
+
+    fn key(&self, version: Version) -> Key {
+        layout::ledger_entry(&self.folder, version)
+    }
+
+    fn prefix(&self) -> String {
+        layout::ledger_prefix(&self.folder)
+    }
+
+    fn version_of(&self, key: &str) -> Option<Version> {
+        layout::parse_ledger_entry(&self.folder, key)
+    }
+
+    fn decode(&self, object: &str, body: &[u8]) -> Result<FrameEntry> {
+        entry::decode(object, body)
+    }
+
+    fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
+        entry::seal(place, id, node)
+    }
+}
+
+impl Recorded for FrameEntry {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn timestamp_ms(&self) -> i64 {
+        self.timestamp_ms
+    }
+}
+
+/// The frames of a bucket. Cheap to clone; clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Frames {
+    bucket: Bucket,
+    cache: Arc<Mutex<Cache>>,
+}
+
+impl Frames {
+    /// The frames of this bucket. No I/O.
+    #[must_use]
+    pub fn new(bucket: Bucket) -> Self {
+        Self { bucket, cache: Arc::default() }
+    }
+
+    /// The same frames and the same cache, with requests counted elsewhere (see [`Bucket::with_counters`]).
+    #[must_use]
+    pub fn over(&self, bucket: Bucket) -> Self {
+        Self { bucket, cache: Arc::clone(&self.cache) }
+    }
+
+    /// The newest version of a frame. Warm: 1 GET, plus one for each new entry. Cold: 1 LIST for each 1 000 entries, 1
+    /// GET for each entry, 16 at once. Dropping the future is safe.
+    pub async fn snapshot(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
+        let cached = self.lock().get(&frame.folder);
+        let log = self.log(&frame.folder);
+        let mut reader = log.read_after(cached.as_ref().map(|snapshot| snapshot.head.clone()));
+        let mut replay: Option<Replay> = None;
+        // Ends at the end of the log, which others extend no faster than they can put.
+        while let Some(read) = reader.next().await? {
+            let begin = || cached.as_deref().map_or_else(|| Replay::new(&frame.folder), Replay::after);
+            let key = log.kind.key(read.head.version);
+            replay.get_or_insert_with(begin).take(key.as_ref(), &read)?;
+        }
+        match (replay.and_then(Replay::finish), cached) {
+            (Some(snapshot), _) => Ok(self.lock().put(Arc::new(snapshot))),
+            (None, Some(cached)) => Ok(cached),
+            (None, None) => {
+                Err(LedgerError::corrupt(log.kind.key(Version(0)), "the registry names it, and it is missing"))
+            }
+        }
+    }
+
+    /// Commits a transaction whose cells are in the bucket already, against the snapshot it was made from. At least 1
+    /// GET and 1 PUT; one more of each for every slot lost to others; at most 20 of those and 10 minutes.
+    ///
+    /// After [`CommitOutcome::Committed`] its cells stay. After any other outcome, and after any error but one of kind
+    /// `OutcomeUnknown`, its own cells may be deleted. Dropping the future leaves the outcome unknown. Coming back with
+    /// the same transaction is safe.
+    pub async fn commit(&self, frame: &FrameRecord, base: Arc<Snapshot>, txn: Transaction) -> Result<CommitOutcome> {
+        if base.folder != frame.folder {
+            return Err(LedgerError::Internal(format!(
+                "a snapshot of '{}' is no base for '{}'",
+                base.folder, frame.path
+            )));
+        }
+        let removed = check(&base, &txn)?;
+        if let Some(idem) = &txn.idem
+            && let Some(used) = base.idem.find(idem)
+        {
+            return if used.digest == idem.digest {
+                Ok(CommitOutcome::AlreadyApplied { version: used.version })
+            } else {
+                Err(LedgerError::KeyReused { key: idem.key.clone(), version: used.version })
+            };
+        }
+        let log = self.log(&frame.folder);
+        let removes = txn.removes.iter().cloned().collect();
+        let mut proposal = FrameProposal { base: &base, txn: &txn, removes, removed };
+        let done = commit::commit(&log, Some(base.head.clone()), &mut proposal).await?;
+        self.learn(&log, &base, &done.read);
+        Ok(match done.settled {
+            Settled::Committed { version, retries } => CommitOutcome::Committed { version, retries },
+            Settled::AlreadyApplied(version) => CommitOutcome::AlreadyApplied { version },
+            Settled::Excluded(version, reason) => CommitOutcome::Conflict { version, reason },
+            Settled::Aborted(reason) => CommitOutcome::Aborted { reason },
+            Settled::Crowded { version, attempts } => {
+                let reason = format!("{attempts} attempts were lost to other writers");
+                CommitOutcome::Conflict { version, reason }
+            }
+        })
+    }
+
+    /// Extends the cache with what a commit read, so that the next reader need not. Nothing depends on it.
+    fn learn(&self, log: &Log<FrameLog>, base: &Snapshot, read: &[Read<FrameEntry>]) {
+        let mut replay = Replay::after(base);
+        for read in read {
+            if let Err(error) = replay.take(log.kind.key(read.head.version).as_ref(), read) {
+                tracing::warn!(folder = base.folder, %error, "an entry that was read cannot be replayed");
+                return;
+            }
+        }
+        if let Some(snapshot) = replay.finish() {
+            self.lock().put(Arc::new(snapshot));
+        }
+    }
+
+    fn log(&self, folder: &str) -> Log<FrameLog> {
+        Log::new(self.bucket.clone(), FrameLog { folder: folder.to_owned() })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
+        // The cache is whole after every statement, so a panic elsewhere cannot have broken it.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A transaction on its way into a frame's ledger.
+struct FrameProposal<'a> {
+    base: &'a Snapshot,
+    txn: &'a Transaction,
+    removes: HashSet<String>,
+    removed: Vec<Arc<CellEntry>>,
+}
+
+impl Proposal<FrameLog> for FrameProposal<'_> {
+    fn id(&self) -> TxnId {
+        self.txn.id
+    }
+
+    fn idem(&self) -> Option<&IdempotencyKey> {
+        self.txn.idem.as_ref()
+    }
+
+    fn node(&self) -> &str {
+        &self.txn.node
+    }
+
+    fn pass(&mut self, entry: &FrameEntry) -> Result<(), String> {
+        conflict::pass(self.txn.kind, &self.removes, entry)
+    }
+
+    fn encode(&self, place: &Place) -> Result<Bytes> {
+        entry::commit(place, &self.base.schema, self.txn, &self.removed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Truth: what exists in the colony, and in which version.
+//!
+//! Two kinds of log in the bucket, written by one protocol ([`commit`]): the **registry**, which names hives, boxes
+//! and frames, and each **frame's ledger**, every entry of which is a valid Delta Lake commit, so that other engines
+//! read a frame in place. Nothing in here opens a cell; nothing in here knows SQL.
+//!
+//! | file | tells |
+//! |---|---|
+//! | `commit`, `commit/slot` | the protocol: its essay, its decisions, its driver |
+//! | `log` | reading a log forward, warm and cold, whatever its entries hold |
+//! | `header` | what every entry of both logs carries: version, hash chain, transactions |
+//! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
+//! | `conflict` | which transactions may pass which |
+//! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
+//! | `frames` | reading and committing frames |
+//! | `namespace`, `registry`, `registry_entry` | names |
+//! | `delta_schema`, `partition_text`, `value` | Arrow types as Delta spells them |
+
+mod commit;
+mod conflict;
+pub mod delta_schema;
+mod entry;
+mod error;
+mod frames;
+mod header;
+mod idempotency;
+mod log;
+mod namespace;
+pub mod partition_text;
+mod registry;
+mod registry_entry;
+mod replay;
+mod snapshot;
+mod spec;
+mod text;
+mod transaction;
+pub mod value;
+
+pub use error::{LedgerError, Result};
+pub use frames::Frames;
+pub use namespace::{FrameRecord, Namespace};
+pub use registry::Registry;
+pub use snapshot::{CellEntry, Snapshot};
+pub use spec::FrameSpec;
+pub use transaction::{CommitOutcome, IdempotencyKey, Kind, Transaction};

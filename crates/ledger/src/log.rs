@@ -1,0 +1,184 @@
+//! Reading a log forward, whatever its entries hold. Warm, that is one GET of the next version; when the log turns
+//! out to be far ahead, one LIST and then many GETs at once. Every entry read is checked to follow the one before.
+
+use std::{fmt::Debug, future::Future, ops::RangeInclusive, time::Duration};
+
+use apiary_bucket::{Bucket, Key, Listed};
+use apiary_core::{TxnId, Version};
+use bytes::Bytes;
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+
+use crate::{
+    LedgerError, Result,
+    header::{Head, Header, Place},
+};
+
+/// Hits one by one before the reader asks for a list: a writer that lost a few races needs none.
+const HITS_MAX: u32 = 4;
+
+/// Entries read at once: enough to hide a store's round trip, few enough to hold in memory.
+const GETS_AT_ONCE: usize = 16;
+
+/// Entries asked of one LIST: what S3 gives.
+const LISTED_MAX: usize = 1000;
+
+/// Largest entry in bytes: a transaction of a million cells.
+pub(crate) const ENTRY_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long one read may take before it counts as failed: above what a store's client tries by itself.
+const READ_MAX: Duration = Duration::from_secs(240);
+
+/// One kind of log.
+pub(crate) trait LogKind: Clone + Debug + Send + Sync + 'static {
+    /// What an entry is when it is read.
+    type Entry: Recorded + Debug + Send;
+    fn key(&self, version: Version) -> Key;
+    fn prefix(&self) -> String;
+    fn version_of(&self, key: &str) -> Option<Version>;
+    fn decode(&self, object: &str, body: &[u8]) -> Result<Self::Entry>;
+    /// An entry that says that `id` will never be committed.
+    fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes>;
+}
+
+/// What the protocol must know of an entry.
+pub(crate) trait Recorded {
+    fn header(&self) -> &Header;
+    fn timestamp_ms(&self) -> i64;
+}
+
+/// An entry and its place in the chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Read<E> {
+    pub(crate) entry: E,
+    pub(crate) head: Head,
+}
+
+/// One log in a bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Log<K> {
+    pub(crate) bucket: Bucket,
+    pub(crate) kind: K,
+}
+
+impl<K: LogKind> Log<K> {
+    pub(crate) fn new(bucket: Bucket, kind: K) -> Self {
+        Self { bucket, kind }
+    }
+
+    /// Reads what follows `after`; with nothing before, from version 0 on.
+    pub(crate) fn read_after(&self, after: Option<Head>) -> Reader<'_, K> {
+        // Who knows nothing yet asks for a list at once.
+        let hits = if after.is_none() { HITS_MAX } else { 0 };
+        Reader { log: self, at: after, ahead: None, hits }
+    }
+
+    /// Checks that `body` is the entry that follows `before`. No I/O.
+    pub(crate) fn admit(&self, before: Option<&Head>, body: &[u8]) -> Result<Read<K::Entry>> {
+        let slot = before.map_or(Version(0), |head| head.version.next());
+        let key = self.kind.key(slot);
+        let object = key.as_ref();
+        if body.len() > ENTRY_BYTES_MAX {
+            return Err(LedgerError::corrupt(object, format!("it has {} bytes", body.len())));
+        }
+        let entry = self.kind.decode(object, body)?;
+        let head = Head::follow(before, object, slot, entry.header(), entry.timestamp_ms(), body)?;
+        Ok(Read { entry, head })
+    }
+}
+
+/// Reads a log forward, entry by entry.
+pub(crate) struct Reader<'a, K: LogKind> {
+    log: &'a Log<K>,
+    /// The last entry read.
+    pub(crate) at: Option<Head>,
+    /// Entries on their way.
+    ahead: Option<BoxStream<'static, (Version, Result<Option<Bytes>>)>>,
+    /// Entries read one by one since the last list.
+    hits: u32,
+}
+
+impl<K: LogKind> Reader<'_, K> {
+    /// The next entry, or `None` at the end of the log. 1 GET; after four hits in a row 1 LIST, and GETs ahead of use.
+    /// A failed read may be tried again.
+    pub(crate) async fn next(&mut self) -> Result<Option<Read<K::Entry>>> {
+        if self.ahead.is_none() && self.hits >= HITS_MAX {
+            self.hits = 0;
+            self.ahead = self.list_ahead().await?;
+        }
+        if let Some(ahead) = &mut self.ahead {
+            if let Some((version, body)) = ahead.next().await {
+                return self.take_ahead(version, body).map(Some);
+            }
+            self.ahead = None;
+        }
+        let key = self.log.kind.key(self.slot());
+        match within(key.as_ref(), self.log.bucket.get(&key)).await? {
+            Some(body) => {
+                self.hits += 1;
+                self.admit(&body).map(Some)
+            }
+            None => {
+                self.hits = 0;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The version that comes next.
+    pub(crate) fn slot(&self) -> Version {
+        self.at.as_ref().map_or(Version(0), |head| head.version.next())
+    }
+
+    /// Takes the body of the next entry, read by someone else.
+    pub(crate) fn admit(&mut self, body: &[u8]) -> Result<Read<K::Entry>> {
+        let read = self.log.admit(self.at.as_ref(), body)?;
+        self.at = Some(read.head.clone());
+        Ok(read)
+    }
+
+    fn take_ahead(&mut self, version: Version, body: Result<Option<Bytes>>) -> Result<Read<K::Entry>> {
+        // Whatever goes wrong here, the next try begins at the entry that failed.
+        let found = body.and_then(|body| {
+            let missing =
+                || LedgerError::corrupt(self.log.kind.key(version), "it is missing, and later ones are there");
+            self.admit(&body.ok_or_else(missing)?)
+        });
+        if found.is_err() {
+            self.ahead = None;
+        }
+        found
+    }
+
+    /// Entries that a list shows, read many at once, in order; `None` if it shows none.
+    async fn list_ahead(&mut self) -> Result<Option<BoxStream<'static, (Version, Result<Option<Bytes>>)>>> {
+        let prefix = self.log.kind.prefix();
+        let after = self.at.as_ref().map(|head| self.log.kind.key(head.version));
+        let listing = self.log.bucket.list(&prefix, after.as_ref().map(AsRef::as_ref), LISTED_MAX);
+        let Some(range) = self.range(&within(&prefix, listing).await?) else { return Ok(None) };
+        let (bucket, kind) = (self.log.bucket.clone(), self.log.kind.clone());
+        let get = move |version: u64| {
+            let (bucket, key) = (bucket.clone(), kind.key(Version(version)));
+            async move { (Version(version), within(key.as_ref(), bucket.get(&key)).await) }
+        };
+        Ok(Some(stream::iter(range).map(get).buffered(GETS_AT_ONCE).boxed()))
+    }
+
+    /// From the next version to the last one listed. Versions are dense: a gap is found when it is read.
+    fn range(&self, listed: &[Listed]) -> Option<RangeInclusive<u64>> {
+        let first = self.slot().0;
+        let last = listed.iter().filter_map(|listed| self.log.kind.version_of(&listed.key)).max()?.0;
+        // No further than one list can show, whatever a stray name claims.
+        (last >= first).then(|| first..=last.min(first + LISTED_MAX as u64 - 1))
+    }
+}
+
+/// Gives a read its deadline.
+async fn within<T>(object: &str, read: impl Future<Output = apiary_bucket::Result<T>>) -> Result<T> {
+    match tokio::time::timeout(READ_MAX, read).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(LedgerError::Timeout { object: object.to_owned(), seconds: READ_MAX.as_secs() }),
+    }
+}

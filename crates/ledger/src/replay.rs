@@ -1,0 +1,165 @@
+//! How entries make a snapshot. Begins with nothing or with a snapshot, takes entries in order, ends in a snapshot.
+//!
+//! A frame of a hundred thousand cells is extended by an entry of one: its list of cells is copied once for a whole
+//! run of entries, as pointers; an index by path is made only if some entry removes cells.
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::{
+    CellEntry, LedgerError, Result, Snapshot, delta_schema,
+    entry::{self, ARROW_SCHEMA, FrameEntry, Metadata},
+    header::Head,
+    idempotency::{Idempotency, Used},
+    log::Read,
+};
+
+/// A frame under replay.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    folder: String,
+    schema: SchemaRef,
+    partition_by: Vec<String>,
+    /// Cells in the order of their entries; those removed leave a hole until the end.
+    cells: Vec<Option<Arc<CellEntry>>>,
+    index: Option<HashMap<ByPath, usize>>,
+    idem: Idempotency,
+    head: Option<Head>,
+}
+
+impl Replay {
+    /// A frame of which nothing is known.
+    pub(crate) fn new(folder: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            schema: Arc::new(Schema::empty()),
+            partition_by: Vec::new(),
+            cells: Vec::new(),
+            index: None,
+            idem: Idempotency::default(),
+            head: None,
+        }
+    }
+
+    /// A frame known up to a version.
+    pub(crate) fn after(snapshot: &Snapshot) -> Self {
+        Self {
+            folder: snapshot.folder.clone(),
+            schema: Arc::clone(&snapshot.schema),
+            partition_by: snapshot.partition_by.clone(),
+            cells: snapshot.cells.iter().map(|cell| Some(Arc::clone(cell))).collect(),
+            index: None,
+            idem: snapshot.idem.clone(),
+            head: Some(snapshot.head.clone()),
+        }
+    }
+
+    /// Takes the next entry; `object` names it in errors.
+    pub(crate) fn take(&mut self, object: &str, read: &Read<FrameEntry>) -> Result<()> {
+        let entry = &read.entry;
+        match (&entry.metadata, &self.head) {
+            (Some(metadata), _) => self.describe(object, metadata)?,
+            (None, Some(_)) => {}
+            (None, None) => return Err(LedgerError::corrupt(object, "a frame's first entry must describe it")),
+        }
+        if self.head.is_none() && entry.protocol.is_none() {
+            return Err(LedgerError::corrupt(object, "a frame's first entry must name its protocol"));
+        }
+        for remove in &entry.removes {
+            let hole = self.index().remove(remove.path.as_str());
+            let Some(at) = hole else {
+                return Err(LedgerError::corrupt(object, format!("it removes '{}', which is not there", remove.path)));
+            };
+            self.cells[at] = None;
+        }
+        for add in &entry.adds {
+            let cell = entry::cell_of(add, &self.folder, &self.schema, &self.partition_by);
+            let cell = Arc::new(cell.map_err(|why| LedgerError::corrupt(object, why))?);
+            let at = self.cells.len();
+            if let Some(index) = &mut self.index
+                && index.insert(ByPath(Arc::clone(&cell)), at).is_some()
+            {
+                return Err(LedgerError::corrupt(object, format!("it adds '{}', which is there already", add.path)));
+            }
+            self.cells.push(Some(cell));
+        }
+        self.remember(read);
+        self.head = Some(read.head.clone());
+        Ok(())
+    }
+
+    fn describe(&mut self, object: &str, metadata: &Metadata) -> Result<()> {
+        let Some(text) = metadata.configuration.get(ARROW_SCHEMA) else {
+            return Err(LedgerError::corrupt(object, format!("its configuration lacks '{ARROW_SCHEMA}'")));
+        };
+        self.schema = delta_schema::exact_from_text(text).map_err(|why| LedgerError::corrupt(object, why))?;
+        let known = |name: &String| self.schema.field_with_name(name).is_ok();
+        if let Some(unknown) = metadata.partition_columns.iter().find(|name| !known(name)) {
+            return Err(LedgerError::corrupt(object, format!("the partition column '{unknown}' is not in its schema")));
+        }
+        self.partition_by.clone_from(&metadata.partition_columns);
+        Ok(())
+    }
+
+    fn remember(&mut self, read: &Read<FrameEntry>) {
+        for txn in &read.entry.header.txns {
+            if let (Some(idem), Some(digest)) = (&txn.idem, &txn.digest) {
+                let (version, at_ms) = (read.head.version, read.head.timestamp_ms);
+                self.idem.remember(idem.clone(), Used { digest: digest.clone(), version, at_ms });
+            }
+        }
+    }
+
+    fn index(&mut self) -> &mut HashMap<ByPath, usize> {
+        let cells = &self.cells;
+        self.index.get_or_insert_with(|| {
+            let there =
+                cells.iter().enumerate().filter_map(|(at, cell)| Some((ByPath(Arc::clone(cell.as_ref()?)), at)));
+            there.collect()
+        })
+    }
+
+    /// The frame as it is now, or `None` if no entry was there.
+    pub(crate) fn finish(self) -> Option<Snapshot> {
+        let head = self.head?;
+        Some(Snapshot {
+            version: head.version,
+            schema: self.schema,
+            partition_by: self.partition_by,
+            cells: self.cells.into_iter().flatten().collect(),
+            folder: self.folder,
+            head,
+            idem: self.idem,
+        })
+    }
+}
+
+/// A cell found by its path.
+#[derive(Debug)]
+struct ByPath(Arc<CellEntry>);
+
+impl Borrow<str> for ByPath {
+    fn borrow(&self) -> &str {
+        &self.0.path
+    }
+}
+
+impl PartialEq for ByPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path == other.0.path
+    }
+}
+
+impl Eq for ByPath {}
+
+impl Hash for ByPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.path.as_str().hash(state);
+    }
+}

@@ -1,0 +1,74 @@
+//! A frame at one version: its schema and its cells. Immutable; shared by whoever reads it.
+
+use std::sync::Arc;
+
+use apiary_bucket::Key;
+use apiary_core::{CellStats, Version};
+use arrow::datatypes::SchemaRef;
+
+use crate::{header::Head, idempotency::Idempotency};
+
+/// A cell as the ledger knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellEntry {
+    /// Its key in the bucket.
+    pub key: Key,
+    /// Its path relative to the frame's folder.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// One value for each partition column, in their order, as text (see [`crate::partition_text`]); `None` is NULL.
+    pub partition_values: Vec<(String, Option<String>)>,
+    /// What is known of its rows.
+    pub stats: CellStats,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// When it was written, in milliseconds since 1970 by its writer's clock.
+    pub modified_ms: i64,
+}
+
+/// A frame at one version.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The version.
+    pub version: Version,
+    /// The exact Arrow schema.
+    pub schema: SchemaRef,
+    /// The partition columns.
+    pub partition_by: Vec<String>,
+    /// The cells that make up the frame, oldest first.
+    pub cells: Vec<Arc<CellEntry>>,
+    /// The frame's folder.
+    pub(crate) folder: String,
+    /// The last entry read: where the hash chain and the clock go on.
+    pub(crate) head: Head,
+    /// The idempotency keys of the last days.
+    pub(crate) idem: Idempotency,
+}
+
+impl Snapshot {
+    /// Rows in all cells.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.cells.iter().map(|cell| cell.stats.rows).sum()
+    }
+
+    /// Bytes of all cells.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.cells.iter().map(|cell| cell.size_bytes).sum()
+    }
+
+    /// The frame's folder, without a slash at its end.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// When this version was committed, in milliseconds since 1970 by its writer's clock; never before the version
+    /// before it.
+    #[must_use]
+    pub fn committed_ms(&self) -> i64 {
+        self.head.timestamp_ms
+    }
+}
