@@ -1,0 +1,27 @@
+//! One compactor on one listener, from start to drain.
+
+use std::sync::Arc;
+
+use apiary_ingest::{Ingest, IngestSettings};
+use apiary_ledger::{Frames, Registry};
+use apiary_node::{Listener, Node, ServerPolicy, serve};
+use apiary_proto::v1::maintenance_service_server::MaintenanceServiceServer;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{Result, janitor, maintenance::Maintenance};
+
+/// Serves and sweeps until `shutdown`; merges under way are finished as far as the server's drain allows. A merge
+/// that is cut leaves cells that no ledger names, and nothing else. The node's pulse is its owner's.
+pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToken) -> Result<()> {
+    let bucket = node.bucket.clone();
+    let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
+    let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
+    let ingest = Ingest::new(bucket, registry, frames, settings);
+    let service = Maintenance { node: Arc::clone(&node), ingest, shutdown: shutdown.clone() };
+    let routes = Routes::new(MaintenanceServiceServer::new(service));
+    let policy = ServerPolicy::of(&node);
+    let serving = serve(listener, routes, policy, shutdown.clone());
+    let (served, ()) = tokio::join!(serving, janitor::run(node, shutdown));
+    Ok(served?)
+}

@@ -1,0 +1,76 @@
+//! EXPLAIN: the same preparation as for running, told instead; ANALYZE runs it, keeps no row, and tells what it cost.
+
+use apiary_engine::StagePlan;
+use apiary_query::{AnalyzeReport, Explain, ExplainReport, QueryStats, StageReport};
+use datafusion::physical_plan::displayable;
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    flow,
+    outlet::Outlet,
+    prepare::{self, Prepared},
+    service::Ask,
+    statement::micros,
+};
+use crate::{Result, state::State};
+
+/// The report on a query.
+pub(super) async fn explain(
+    state: &State,
+    ask: &Ask,
+    explain: &Explain,
+    token: &CancellationToken,
+    out: &Outlet,
+) -> Result<ExplainReport> {
+    let prepared = prepare::prepare(state, ask, &explain.query, explain.verbose).await?;
+    let mut report = report(&prepared, explain.verbose);
+    if explain.analyze {
+        report.analyze = Some(analyze(state, ask, prepared, token, out).await?);
+    }
+    Ok(report)
+}
+
+fn report(prepared: &Prepared, verbose: bool) -> ExplainReport {
+    let stages = prepared.staged.iter().flat_map(|staged| &staged.stages.stages);
+    ExplainReport {
+        way: prepared.way().to_owned(),
+        why: prepared.reason.clone(),
+        workers: if prepared.staged.is_some() { prepared.workers } else { 0 },
+        scans: prepared.plan().scans.clone(),
+        stages: stages.clone().map(stage_report).collect(),
+        plan: verbose.then(|| match &prepared.staged {
+            Some(_) => stages.map(|stage| format!("stage {}\n{}", stage.id, stage.display())).collect(),
+            None => displayable(prepared.planned.physical.as_ref()).indent(false).to_string(),
+        }),
+        analyze: None,
+    }
+}
+
+fn stage_report(stage: &StagePlan) -> StageReport {
+    StageReport {
+        stage: stage.id as usize,
+        tasks: stage.tasks as usize,
+        sql: stage.sql.clone(),
+        ..StageReport::default()
+    }
+}
+
+async fn analyze(
+    state: &State,
+    ask: &Ask,
+    prepared: Prepared,
+    token: &CancellationToken,
+    out: &Outlet,
+) -> Result<AnalyzeReport> {
+    let clock = state.node.bucket.clock();
+    let began = clock.monotonic();
+    let mut flow = flow::open(state, ask, prepared, token, out.progress()).await?;
+    let mut rows = 0;
+    while let Some(batch) = flow.stream.next().await {
+        rows += batch.map_err(flow::told)?.num_rows() as u64;
+    }
+    let elapsed = clock.monotonic().saturating_sub(began);
+    let stats = QueryStats { rows, elapsed_us: micros(elapsed), ..flow.stats() };
+    Ok(AnalyzeReport { stats, runs: flow.runs(rows, elapsed), coordination_us: 0 })
+}

@@ -1,0 +1,196 @@
+//! The rows of a prepared query, and what they cost: from a plan on this machine, or from the board.
+
+use std::sync::Arc;
+
+use apiary_bucket::Counters;
+use apiary_engine::{BoardMetrics, BoardQuery, EngineError, Progress, engine_version, run_on_board};
+use apiary_node::{Bees, Chamber};
+use apiary_query::{Planned, QueryError, QueryStats, StageRun};
+use apiary_swarm::board::{PinnedFrame, QueryRecord};
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    error::DataFusionError,
+    execution::{SendableRecordBatchStream, TaskContext},
+    physical_plan::{ExecutionPlanProperties, execute_stream},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    prepare::{Prepared, Staged, folders},
+    service::Ask,
+    statement::micros,
+};
+use crate::{CoordinatorError, Result, state::State};
+
+/// Whose queries they are, until clients have names.
+const PRINCIPAL: &str = "client";
+
+/// Rows as they come. Dropping it stops the query and gives back what it had leased.
+pub(super) struct Flow {
+    pub(super) schema: SchemaRef,
+    // Before the cost: the stream must be gone when the chamber goes.
+    pub(super) stream: SendableRecordBatchStream,
+    base: QueryStats,
+    cost: Cost,
+}
+
+enum Cost {
+    Local { node: String, counters: Arc<Counters>, chamber: Option<Chamber>, _bees: Option<Bees> },
+    Board { metrics: Arc<BoardMetrics> },
+}
+
+/// Starts a query. On the board: 4 PUTs.
+pub(super) async fn open(
+    state: &State,
+    ask: &Ask,
+    prepared: Prepared,
+    token: &CancellationToken,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Flow> {
+    let plan = prepared.plan();
+    let mut base = QueryStats {
+        cells_read: plan.cells_kept() as u64,
+        cells_total: plan.cells_total() as u64,
+        nodes: 1,
+        execution: prepared.way().to_owned(),
+        execution_reason: prepared.reason.clone(),
+        ..QueryStats::default()
+    };
+    let record = record(state, ask, &prepared);
+    let Some(Staged { planned, stages }) = prepared.staged else {
+        return local(state, &prepared.planned, prepared.counters, &prepared.runtime, base, token).await;
+    };
+    base.stages = u32::try_from(stages.stages.len()).unwrap_or(u32::MAX);
+    base.tasks = stages.task_count();
+    let query = BoardQuery { record, plans: stages };
+    state.node.hurry();
+    let result = run_on_board(&state.board, query, token.clone(), progress).await?;
+    drop(planned);
+    let cost = Cost::Board { metrics: result.metrics };
+    Ok(Flow { schema: result.schema, stream: result.stream, base, cost })
+}
+
+/// Runs a plan here: as many free bees as it has partitions, and the sum of their chambers. A plan that reads no
+/// cell takes neither.
+async fn local(
+    state: &State,
+    planned: &Planned,
+    counters: Arc<Counters>,
+    runtime: &Arc<datafusion::execution::runtime_env::RuntimeEnv>,
+    base: QueryStats,
+    token: &CancellationToken,
+) -> Result<Flow> {
+    let mut context = TaskContext::from(&*planned.ctx.state_ref().read());
+    let (mut bees, mut chamber) = (None, None);
+    if planned.cells_kept() > 0 {
+        let partitions = widest(planned.physical.as_ref()).min(state.node.bees.total());
+        let leased = state.node.bees.lease_up_to(partitions, token).await?;
+        let built = state.node.chambers.build(leased.count(), token)?;
+        context = context.with_runtime(built.runtime(runtime)?);
+        (bees, chamber) = (Some(leased), Some(built));
+    }
+    let stream = execute_stream(Arc::clone(&planned.physical), Arc::new(context)).map_err(QueryError::from)?;
+    let cost = Cost::Local { node: state.node.id.to_string(), counters, chamber, _bees: bees };
+    Ok(Flow { schema: SchemaRef::clone(&planned.schema), stream, base, cost })
+}
+
+/// The most partitions that any operator of the plan has.
+fn widest(plan: &dyn datafusion::physical_plan::ExecutionPlan) -> usize {
+    let here = plan.output_partitioning().partition_count();
+    plan.children().into_iter().map(|child| widest(child.as_ref())).fold(here.max(1), usize::max)
+}
+
+fn record(state: &State, ask: &Ask, prepared: &Prepared) -> QueryRecord {
+    let (hive, box_name, settings) = ask.session.to_parts();
+    let frames = folders(&prepared.pinned).zip(prepared.pinned.snapshots());
+    let frames = frames.map(|((folder, path), (_, snapshot))| PinnedFrame {
+        frame: path.clone(),
+        folder,
+        version: snapshot.version,
+    });
+    QueryRecord {
+        frames: frames.collect(),
+        hive: (!hive.is_empty()).then_some(hive),
+        box_name: (!box_name.is_empty()).then_some(box_name),
+        settings,
+        timeout_ms: u64::try_from(ask.session.settings.query_timeout().as_millis()).unwrap_or(u64::MAX),
+        reason: prepared.reason.clone(),
+        pruning: serde_json::to_value(&prepared.planned.scans).ok(),
+        asked_ms: state.node.bucket.clock().wall_ms(),
+        ..QueryRecord::new(ask.id, ask.sql.clone(), PRINCIPAL, &engine_version())
+    }
+}
+
+impl Flow {
+    /// What it has cost so far; all of it once the stream has ended.
+    pub(super) fn stats(&self) -> QueryStats {
+        let mut stats = self.base.clone();
+        match &self.cost {
+            Cost::Local { counters, .. } => {
+                let counted = counters.snapshot();
+                (stats.get_requests, stats.bytes_read) = (counted.gets, counted.bytes_read);
+            }
+            Cost::Board { metrics } => {
+                (stats.get_requests, stats.bytes_read) = (metrics.gets(), metrics.bytes_read());
+                stats.nodes = u32::try_from(metrics.nodes().max(1)).unwrap_or(u32::MAX);
+                stats.retries = metrics.progress().retries;
+            }
+        }
+        stats
+    }
+
+    /// The same by stage and node, for EXPLAIN ANALYZE; `rows` and `elapsed` are those of the whole.
+    pub(super) fn runs(&self, rows: u64, elapsed: std::time::Duration) -> Vec<StageRun> {
+        match &self.cost {
+            Cost::Local { node, counters, chamber, .. } => {
+                let counted = counters.snapshot();
+                vec![StageRun {
+                    node: node.clone(),
+                    tasks: 1,
+                    attempts: 1,
+                    rows,
+                    computing_us: micros(elapsed),
+                    get_requests: counted.gets,
+                    bytes_read: counted.bytes_read,
+                    memory_peak_bytes: chamber.as_ref().map_or(0, Chamber::peak_bytes),
+                    memory_budget_bytes: chamber.as_ref().map_or(0, Chamber::budget_bytes),
+                    ..StageRun::default()
+                }]
+            }
+            Cost::Board { metrics } => board_runs(metrics),
+        }
+    }
+}
+
+fn board_runs(metrics: &BoardMetrics) -> Vec<StageRun> {
+    let mut runs: Vec<StageRun> = Vec::new();
+    for task in metrics.tasks() {
+        let same = |run: &&mut StageRun| run.stage == task.stage as usize && run.node == task.node;
+        let index = runs.iter_mut().position(|mut run| same(&&mut run));
+        let index = index.unwrap_or_else(|| {
+            runs.push(StageRun { stage: task.stage as usize, node: task.node.clone(), ..StageRun::default() });
+            runs.len() - 1
+        });
+        let run = &mut runs[index];
+        run.tasks += 1;
+        run.attempts += task.attempt as usize;
+        run.rows += task.metrics.rows;
+        run.computing_us += task.metrics.elapsed_us;
+        run.get_requests += task.metrics.gets;
+        run.bytes_read += task.metrics.bytes_read;
+        run.memory_peak_bytes = run.memory_peak_bytes.max(task.metrics.peak_memory);
+    }
+    runs.sort_by(|a, b| (a.stage, &a.node).cmp(&(b.stage, &b.node)));
+    runs
+}
+
+/// A failure in the middle of a stream: the board's own, or DataFusion's.
+pub(super) fn told(error: DataFusionError) -> CoordinatorError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<EngineError>() {
+            Ok(engine) => (*engine).into(),
+            Err(inner) => QueryError::from(DataFusionError::External(inner)).into(),
+        },
+        other => QueryError::from(other).into(),
+    }
+}

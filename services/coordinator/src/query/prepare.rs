@@ -1,0 +1,140 @@
+//! From a query to a plan, and which way it runs.
+//!
+//! Every query is planned for this machine first: that costs no request, and only a plan whose scans have pruned
+//! their cells knows how much there is to read. Where the gate then says board, it is planned again under the board's
+//! settings and cut; a plan that cannot be cut stays here, and says so.
+
+use std::sync::Arc;
+
+use apiary_bucket::Counters;
+use apiary_core::FramePath;
+use apiary_engine::{
+    EngineError, FrameNames, GateInput, StagePlans, Way, board_config, build_side_too_big,
+    gate::{self, Setting},
+    spilling_board_config, split,
+};
+use apiary_ledger::Snapshot;
+use apiary_query::{Execution, Pinned, Planned, QueryStatement, local_config, runtime_like};
+use apiary_swarm::NodeView;
+use datafusion::execution::runtime_env::RuntimeEnv;
+
+use super::service::Ask;
+use crate::{Result, state::State};
+
+/// Most tasks per stage: beyond this the board costs more than the work, whatever the colony's size.
+const BOARD_PARTITIONS_MAX: usize = 256;
+
+/// A query that is ready to run, or to be told.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) pinned: Pinned,
+    /// The plan for this machine.
+    pub(super) planned: Planned,
+    /// The plan for the board, if that is the way.
+    pub(super) staged: Option<Staged>,
+    /// Why this way.
+    pub(super) reason: String,
+    /// Where the local plan reads through.
+    pub(super) runtime: Arc<RuntimeEnv>,
+    /// What it reads.
+    pub(super) counters: Arc<Counters>,
+    /// Live workers.
+    pub(super) workers: usize,
+}
+
+/// A plan for the board and its stages.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) planned: Planned,
+    pub(super) stages: StagePlans,
+}
+
+impl Prepared {
+    /// local or board.
+    pub(super) fn way(&self) -> &'static str {
+        if self.staged.is_some() { "board" } else { "local" }
+    }
+
+    /// The plan that will run.
+    pub(super) fn plan(&self) -> &Planned {
+        self.staged.as_ref().map_or(&self.planned, |staged| &staged.planned)
+    }
+}
+
+/// Pins, plans, decides and, for the board, cuts. 1 GET for the names and 1 for each frame while warm.
+pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, verbose: bool) -> Result<Prepared> {
+    let counters = Arc::new(Counters::default());
+    let bucket = state.node.bucket.with_counters(Arc::clone(&counters));
+    let runtime = runtime_like(&state.planner.runtime(), &bucket, None, None)?;
+    let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
+    let planned = pinned.plan(local_config(state.node.bees.total()), Arc::clone(&runtime)).await?;
+    let world = state.node.world();
+    let workers: Vec<&NodeView> = world.iter().filter(|node| node.is_alive() && node.has_role("worker")).collect();
+    let decision = gate::decide(&GateInput {
+        setting: match ask.session.settings.execution() {
+            Execution::Auto => Setting::Auto,
+            Execution::Local => Setting::Local,
+            Execution::Board => Setting::Board,
+        },
+        bytes_kept: planned.bytes_kept(),
+        local_bees: state.node.bees.total(),
+        live_workers: workers.len(),
+        live_nodes: world.iter().filter(|node| node.is_alive()).count(),
+        output_bytes: output_bytes(&planned),
+    });
+    let (staged, reason) = match decision.way {
+        Way::Local => (None, decision.reason),
+        Way::Board => match stage(state, ask, &pinned, &workers).await? {
+            Ok(staged) => (Some(staged), decision.reason),
+            Err(why) => (None, format!("{why}; so it runs locally")),
+        },
+    };
+    Ok(Prepared { pinned, planned, staged, reason, runtime, counters, workers: workers.len() })
+}
+
+/// Bytes of the answer where they can be told: a plan that only picks columns and orders rows gives what it reads.
+fn output_bytes(planned: &Planned) -> Option<u64> {
+    use datafusion::logical_expr::LogicalPlan as Plan;
+    let mut node = &planned.logical;
+    loop {
+        match node {
+            Plan::TableScan(scan) if scan.filters.is_empty() && scan.fetch.is_none() => {
+                return Some(planned.bytes_kept());
+            }
+            Plan::Projection(_) | Plan::Sort(_) | Plan::SubqueryAlias(_) => node = node.inputs().first().copied()?,
+            _ => return None,
+        }
+    }
+}
+
+/// Plans for the board and cuts; the inner error says why that cannot be.
+async fn stage(
+    state: &State,
+    ask: &Ask,
+    pinned: &Pinned,
+    workers: &[&NodeView],
+) -> Result<Result<Staged, EngineError>> {
+    let bees: usize = workers.iter().map(|node| node.heartbeat.bees.total as usize).sum();
+    let partitions = bees.clamp(1, BOARD_PARTITIONS_MAX);
+    let mut planned = pinned.plan(board_config(partitions), state.planner.runtime()).await?;
+    let chamber_bytes = workers.iter().map(|node| node.heartbeat.chamber_bytes).min().unwrap_or(u64::MAX);
+    if build_side_too_big(planned.physical.as_ref(), chamber_bytes) {
+        planned = pinned.plan(spilling_board_config(partitions), state.planner.runtime()).await?;
+    }
+    let names = FrameNames::new(folders(pinned).map(|(folder, path)| (folder, path.to_string())));
+    let config = planned.ctx.copied_config();
+    match split(&planned.physical, config.options(), &ask.id, &names) {
+        Ok(stages) => Ok(Ok(Staged { planned, stages })),
+        Err(error) if error.is_cannot_cut() => Ok(Err(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The folders of the frames that a query reads; a frame without cells has none that matters.
+pub(super) fn folders(pinned: &Pinned) -> impl Iterator<Item = (String, &FramePath)> {
+    let folder = |snapshot: &Snapshot| {
+        let cell = snapshot.cells.first()?;
+        Some(cell.key.as_ref().strip_suffix(cell.path.as_str())?.trim_end_matches('/').to_owned())
+    };
+    pinned.snapshots().iter().map(move |(path, snapshot)| (folder(snapshot).unwrap_or_default(), path))
+}

@@ -1,0 +1,117 @@
+//! Which statement does what.
+
+use std::time::Duration;
+
+use apiary_proto::v1::{self, QueryFinished, QueryStarted};
+use apiary_query::{NodeRow, QueryStatement, QueryStats, Session, Statement, parse};
+use arrow::{array::RecordBatch, datatypes::Schema};
+use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::{explain, flow, outlet::Outlet, prepare, service::Ask};
+use crate::{Result, colony::node_row, state::State};
+
+/// What a statement that only reads names says of its way.
+const FROM_NAMES: &str = "answered from the registry";
+
+/// Runs a statement to its last row.
+pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out: &Outlet) -> Result<QueryFinished> {
+    let began = state.node.bucket.clock().monotonic();
+    let mut session = ask.session.clone();
+    let mut stats = match parse(&ask.sql)? {
+        Statement::Query(query) => select(state, ask, &query, token, out).await?,
+        Statement::Explain(explain) => {
+            let report = explain::explain(state, ask, &explain, token, out).await?;
+            answer(state, ask, out, Some(report.batch(explain.json)?)).await?
+        }
+        Statement::Use(target) => {
+            session = state.planner.use_(&target, &session).await?;
+            answer(state, ask, out, None).await?
+        }
+        Statement::Set { name, value } => {
+            session.settings.set(&name, value.as_deref().unwrap_or("default"))?;
+            answer(state, ask, out, None).await?
+        }
+        Statement::Show(show) => {
+            let nodes: Vec<NodeRow> = state.node.world().iter().map(node_row).collect();
+            answer(state, ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
+        }
+        Statement::Describe(frame) => {
+            answer(state, ask, out, Some(state.planner.describe(&frame, &session).await?)).await?
+        }
+        other => return Err(unsupported(&other).into()),
+    };
+    stats.elapsed_us = micros(state.node.bucket.clock().monotonic().saturating_sub(began));
+    Ok(QueryFinished { stats: Some(wire_stats(stats)), session: Some(wire_session(&session)) })
+}
+
+/// Runs a query and sends its rows.
+async fn select(
+    state: &State,
+    ask: &Ask,
+    query: &QueryStatement,
+    token: &CancellationToken,
+    out: &Outlet,
+) -> Result<QueryStats> {
+    let prepared = prepare::prepare(state, ask, query, false).await?;
+    out.started(started(ask, prepared.way(), &prepared.reason)).await?;
+    let mut flow = flow::open(state, ask, prepared, token, out.progress()).await?;
+    let mut rows = out.rows(&flow.schema).await?;
+    while let Some(batch) = flow.stream.next().await {
+        rows.batch(&batch.map_err(flow::told)?).await?;
+    }
+    Ok(QueryStats { rows: rows.sent(), ..flow.stats() })
+}
+
+/// Sends an answer that is there already: a batch, or nothing but the fact that it is done.
+async fn answer(state: &State, ask: &Ask, out: &Outlet, batch: Option<RecordBatch>) -> Result<QueryStats> {
+    out.started(started(ask, "local", FROM_NAMES)).await?;
+    let mut stats = QueryStats { nodes: 1, execution: "local".to_owned(), ..QueryStats::default() };
+    stats.execution_reason = FROM_NAMES.to_owned();
+    match batch {
+        Some(batch) => {
+            let mut rows = out.rows(batch.schema_ref()).await?;
+            rows.batch(&batch).await?;
+            stats.rows = rows.sent();
+        }
+        None => drop(out.rows(&Schema::empty()).await?),
+    }
+    tracing::trace!(node = %state.node.id, "answered");
+    Ok(stats)
+}
+
+fn started(ask: &Ask, execution: &str, reason: &str) -> QueryStarted {
+    let (execution, reason) = (execution.to_owned(), reason.to_owned());
+    QueryStarted { query_id: ask.id.to_string(), execution, reason }
+}
+
+fn unsupported(statement: &Statement) -> apiary_proto::ClientError {
+    let text = format!("this coordinator does not know how to run {statement:?}");
+    apiary_proto::ClientError::new(apiary_core::ErrorKind::Unsupported, text)
+}
+
+fn wire_session(session: &Session) -> v1::Session {
+    let (hive, box_name, settings) = session.to_parts();
+    v1::Session { hive, box_name, settings: settings.into_iter().collect() }
+}
+
+fn wire_stats(stats: QueryStats) -> v1::QueryStats {
+    v1::QueryStats {
+        rows: stats.rows,
+        elapsed_us: stats.elapsed_us,
+        cells_read: stats.cells_read,
+        cells_total: stats.cells_total,
+        get_requests: stats.get_requests,
+        bytes_read: stats.bytes_read,
+        nodes: stats.nodes,
+        execution: stats.execution,
+        execution_reason: stats.execution_reason,
+        stages: stats.stages,
+        tasks: stats.tasks,
+        retries: stats.retries,
+    }
+}
+
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
