@@ -178,7 +178,7 @@ mod tests {
     fn chambers_are_sized_as_the_memory_is() {
         let mib = |memory, bees| chamber_bytes(memory * MIB, bees) / MIB;
         assert_eq!(mib(1024, 2), 268);
-        assert_eq!(mib(8192, 4), 1343);
+        assert_eq!(mib(8192, 4), 1344);
         assert_eq!(mib(256, 4), 22);
         assert_eq!(mib(0, 4), 16);
     }

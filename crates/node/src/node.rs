@@ -215,3 +215,6 @@ impl Node {
         node_channel(address, &self.id, &self.secret, self.rng())
     }
 }
+
+#[cfg(test)]
+mod tests;

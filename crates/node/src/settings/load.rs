@@ -52,7 +52,7 @@ const NAMES: [&str; 9] = ["storage", "data_dir", "roles", "cores", "memory", "li
 
 /// What else the environment may hold: other parts of the program read these, or an orchestrator sets them.
 const OTHER_VARIABLES: [&str; 6] = ["log", "config", "connect", "token", "home", "python"];
-const OTHER_PREFIXES: [&str; 4] = ["test_", "sim_", "port_", "service_"];
+const OTHER_PREFIXES: [&str; 5] = ["test_", "sim_", "port_", "service_", "failpoint_"];
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
