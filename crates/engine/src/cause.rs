@@ -1,0 +1,113 @@
+//! Why an attempt failed, read from DataFusion's error.
+//!
+//! Ballista's own classification counts memory, store errors and panics as final; on a board where another node may
+//! have a roomier chamber they are not. The difference that matters most is the query's own fault (a cast, a
+//! division by zero): it fails everywhere alike, so it must never be tried four times.
+
+use std::error::Error;
+
+use apiary_bucket::BucketError;
+use apiary_core::ErrorKind;
+use apiary_swarm::board::FailureCause;
+use datafusion::{arrow::error::ArrowError, error::DataFusionError};
+
+use crate::EngineError;
+
+/// The cause behind `error`.
+#[must_use]
+pub(crate) fn classify(error: &DataFusionError) -> FailureCause {
+    match error {
+        DataFusionError::ResourcesExhausted(_) => FailureCause::Memory,
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => FailureCause::Store,
+        DataFusionError::ParquetError(error) => parquet(error.as_ref()),
+        DataFusionError::ArrowError(error, _) => arrow(error),
+        DataFusionError::External(error) => external(error.as_ref()),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
+        DataFusionError::Shared(inner) => classify(inner),
+        DataFusionError::Collection(errors) => errors.first().map_or(FailureCause::Other, classify),
+        DataFusionError::ExecutionJoin(_) => FailureCause::Panic,
+        DataFusionError::Execution(message) | DataFusionError::Internal(message) if message.contains("panicked") => {
+            FailureCause::Panic
+        }
+        DataFusionError::Execution(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
+            FailureCause::Query
+        }
+        _ => FailureCause::Other,
+    }
+}
+
+fn arrow(error: &ArrowError) -> FailureCause {
+    match error {
+        ArrowError::IoError(..) => FailureCause::Store,
+        ArrowError::ParquetError(_) | ArrowError::IpcError(_) => FailureCause::CorruptCell,
+        ArrowError::MemoryError(_) => FailureCause::Memory,
+        ArrowError::ExternalError(error) => external(error.as_ref()),
+        ArrowError::CDataInterface(_) | ArrowError::NotYetImplemented(_) => FailureCause::Other,
+        _ => FailureCause::Query,
+    }
+}
+
+/// A Parquet reader reports a failed request and a broken file with one type: the request is in the source.
+fn parquet(error: &(dyn Error + 'static)) -> FailureCause {
+    match error.source() {
+        Some(source) if is_store(source) => FailureCause::Store,
+        _ if error.to_string().contains("object_store") || error.to_string().contains("Object at location") => {
+            FailureCause::Store
+        }
+        _ => FailureCause::CorruptCell,
+    }
+}
+
+fn external(error: &(dyn Error + Send + Sync + 'static)) -> FailureCause {
+    if let Some(error) = error.downcast_ref::<BucketError>() {
+        return match error.kind() {
+            ErrorKind::Corrupt => FailureCause::CorruptCell,
+            _ => FailureCause::Store,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<EngineError>() {
+        return match error.kind() {
+            ErrorKind::Corrupt => FailureCause::CorruptCell,
+            ErrorKind::Storage => FailureCause::Store,
+            _ => FailureCause::Other,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<DataFusionError>() {
+        return classify(error);
+    }
+    if let Some(error) = error.downcast_ref::<ArrowError>() {
+        return arrow(error);
+    }
+    if is_store(error) { FailureCause::Store } else { FailureCause::Other }
+}
+
+fn is_store(error: &(dyn Error + 'static)) -> bool {
+    error.is::<object_store::Error>() || error.is::<std::io::Error>() || error.source().is_some_and(is_store)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_querys_own_fault_is_told_apart_from_the_worlds() {
+        let shared = |error| DataFusionError::Shared(Arc::new(error));
+        let cases = [
+            (DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None), FailureCause::Query),
+            (DataFusionError::ResourcesExhausted("pool".into()), FailureCause::Memory),
+            (DataFusionError::IoError(std::io::Error::other("disk")), FailureCause::Store),
+            (DataFusionError::Execution("shuffle-write drain task panicked: x".into()), FailureCause::Panic),
+            (DataFusionError::External(Box::new(std::io::Error::other("net"))), FailureCause::Store),
+            (
+                DataFusionError::ArrowError(Box::new(ArrowError::IpcError("eos".into())), None),
+                FailureCause::CorruptCell,
+            ),
+        ];
+        for (error, cause) in cases {
+            let text = error.to_string();
+            assert_eq!(classify(&shared(error).context("while reading")), cause, "{text}");
+        }
+    }
+}

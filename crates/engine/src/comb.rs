@@ -1,0 +1,299 @@
+//! Shuffle output, read back.
+//!
+//! A piece is a byte range that holds one or more whole Arrow IPC streams, one after the other (a writer that
+//! spilled leaves several). It is fetched in chunks, a few ahead of the decoder, so memory is bounded by
+//! [`CHUNK_BYTES`] times [`CHUNKS_AHEAD`] whatever its size. Sources in order: bytes that came with the task, this
+//! node's own scratch file, a ranged GET from the bucket.
+//!
+//! Rows keep their order within a piece and pieces theirs: a merge above relies on it.
+
+use std::{collections::VecDeque, ops::Range, path::PathBuf};
+
+use apiary_bucket::{Bucket, BucketError, Key};
+use apiary_swarm::{Board, TaskId};
+use bytes::Bytes;
+use datafusion::{
+    arrow::{
+        array::RecordBatch, buffer::Buffer, compute::BatchCoalescer, datatypes::SchemaRef, error::ArrowError,
+        ipc::reader::StreamDecoder,
+    },
+    error::{DataFusionError, Result as DataFusionResult},
+    physical_plan::{SendableRecordBatchStream, stream::RecordBatchStreamAdapter},
+};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use crate::{EngineError, pieces};
+
+/// What one request fetches at most.
+const CHUNK_BYTES: u64 = 4 << 20;
+
+/// How many requests are under way ahead of the decoder.
+const CHUNKS_AHEAD: usize = 4;
+
+/// A byte range of shuffle output.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    /// How long it is.
+    pub(crate) bytes: u64,
+    /// Where it is.
+    pub(crate) source: Source,
+}
+
+/// Where a piece is.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// Here.
+    Inline(Bytes),
+    /// In the producer's `done` object.
+    Done { task: TaskId, file: String, offset: u64 },
+    /// In a file of its own, perhaps on this node's disk as well.
+    Object { key: Key, local: Option<PathBuf>, offset: u64 },
+}
+
+/// The rows of `pieces`, one after the other, in batches of about `batch_rows` rows.
+pub(crate) fn read(
+    bucket: Bucket,
+    pieces: Vec<Piece>,
+    schema: SchemaRef,
+    batch_rows: usize,
+) -> SendableRecordBatchStream {
+    let decoded = decode(chunks(bucket, pieces));
+    let coalesced = coalesce(decoded, SchemaRef::clone(&schema), batch_rows);
+    Box::pin(RecordBatchStreamAdapter::new(schema, coalesced))
+}
+
+/// A chunk and whether it is the last of its piece.
+type Chunk = (Bytes, bool);
+
+fn chunks(bucket: Bucket, pieces: Vec<Piece>) -> impl Stream<Item = DataFusionResult<Chunk>> + Send {
+    let ranges = pieces.into_iter().flat_map(|piece| {
+        let bytes = piece.bytes;
+        let starts = (0..bytes.div_ceil(CHUNK_BYTES)).map(|n| n * CHUNK_BYTES);
+        starts.map(move |start| (piece.source.clone(), start..bytes.min(start + CHUNK_BYTES), bytes))
+    });
+    stream::iter(ranges)
+        .map(move |(source, range, bytes)| {
+            let bucket = bucket.clone();
+            async move {
+                let last = range.end == bytes;
+                Ok((fetch(&bucket, &source, range).await?, last))
+            }
+        })
+        .buffered(CHUNKS_AHEAD)
+}
+
+/// Bytes `range` of a piece. At most 1 GET.
+async fn fetch(bucket: &Bucket, source: &Source, range: Range<u64>) -> DataFusionResult<Bytes> {
+    match source {
+        Source::Inline(body) => Ok(body.slice(range.start as usize..range.end as usize)),
+        Source::Done { task, file, offset } => {
+            let done = Board::new(bucket.clone()).read_done(task).await.map_err(EngineError::from).map_err(external)?;
+            let body = done.and_then(|done| pieces::slice(&done, file, offset + range.start, range.end - range.start));
+            body.ok_or_else(|| external(EngineError::decode(format!("the result of {task} is gone"))))
+        }
+        Source::Object { key, local, offset } => {
+            let range = offset + range.start..offset + range.end;
+            if let Some(path) = local
+                && let Some(body) = read_local(path.clone(), range.clone()).await
+            {
+                return Ok(body);
+            }
+            let body = bucket.get_range(key, range.clone()).await;
+            let body = body.map_err(|error: BucketError| DataFusionError::External(Box::new(error)))?;
+            match body.len() as u64 == range.end - range.start {
+                true => Ok(body),
+                false => Err(corrupt(format!("'{key}' is shorter than its writer said"))),
+            }
+        }
+    }
+}
+
+/// A range of a local file, or `None` if it is not (or no longer) there as a whole: the bucket has it too.
+async fn read_local(path: PathBuf, range: Range<u64>) -> Option<Bytes> {
+    let read = move || {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = std::fs::File::open(path).ok()?;
+        file.seek(SeekFrom::Start(range.start)).ok()?;
+        let mut body = vec![0; usize::try_from(range.end - range.start).ok()?];
+        file.read_exact(&mut body).ok()?;
+        Some(Bytes::from(body))
+    };
+    tokio::task::spawn_blocking(read).await.ok()?
+}
+
+fn external(error: EngineError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+fn corrupt(message: String) -> DataFusionError {
+    DataFusionError::ArrowError(Box::new(ArrowError::IpcError(message)), None)
+}
+
+/// A decoder over pieces; each may hold several IPC streams.
+#[derive(Default)]
+struct Decoding {
+    decoder: StreamDecoder,
+    ready: VecDeque<RecordBatch>,
+}
+
+impl Decoding {
+    fn push(&mut self, (bytes, last): Chunk) -> DataFusionResult<()> {
+        let mut buffer = Buffer::from(bytes);
+        while !buffer.is_empty() {
+            let before = buffer.len();
+            match self.decoder.decode(&mut buffer) {
+                Ok(Some(batch)) => self.ready.push_back(batch),
+                Ok(None) => {}
+                // A decoder that has seen its end refuses what follows: the next stream of the same piece.
+                Err(_) if self.decoder.schema().is_some() && self.decoder.finish().is_ok() => {
+                    self.decoder = StreamDecoder::new();
+                    if buffer.len() == before && before > 0 && self.ready.is_empty() {
+                        self.restart(&mut buffer)?;
+                    }
+                }
+                Err(error) => return Err(DataFusionError::from(error)),
+            }
+        }
+        if last {
+            self.decoder.finish().map_err(|_| corrupt("a shuffle piece ends in mid-stream".to_owned()))?;
+            self.decoder = StreamDecoder::new();
+        }
+        Ok(())
+    }
+
+    /// Reads with the fresh decoder at once, so that no input is refused twice without progress.
+    fn restart(&mut self, buffer: &mut Buffer) -> DataFusionResult<()> {
+        if let Some(batch) = self.decoder.decode(buffer)? {
+            self.ready.push_back(batch);
+        }
+        Ok(())
+    }
+}
+
+fn decode(
+    chunks: impl Stream<Item = DataFusionResult<Chunk>> + Send + 'static,
+) -> impl Stream<Item = DataFusionResult<RecordBatch>> + Send {
+    let start = (Box::pin(chunks), Decoding::default());
+    stream::try_unfold(start, |(mut chunks, mut decoding)| async move {
+        loop {
+            if let Some(batch) = decoding.ready.pop_front() {
+                return Ok(Some((batch, (chunks, decoding))));
+            }
+            match chunks.try_next().await? {
+                Some(chunk) => decoding.push(chunk)?,
+                None => return Ok(None),
+            }
+        }
+    })
+}
+
+/// Small batches put together: a task that reads many producers gets a handful of rows from each.
+fn coalesce(
+    batches: impl Stream<Item = DataFusionResult<RecordBatch>> + Send + 'static,
+    schema: SchemaRef,
+    batch_rows: usize,
+) -> impl Stream<Item = DataFusionResult<RecordBatch>> + Send {
+    let coalescer = BatchCoalescer::new(SchemaRef::clone(&schema), batch_rows.max(1));
+    let start = (Box::pin(batches), Some(coalescer), schema);
+    stream::try_unfold(start, |(mut batches, mut coalescer, schema)| async move {
+        while let Some(pending) = coalescer.as_mut() {
+            if let Some(batch) = pending.next_completed_batch() {
+                return Ok(Some((batch, (batches, coalescer, schema))));
+            }
+            match batches.try_next().await? {
+                Some(batch) => pending.push_batch(rename(batch, &schema)?)?,
+                None => {
+                    pending.finish_buffered_batch()?;
+                    let last = pending.next_completed_batch();
+                    return Ok(last.map(|batch| (batch, (batches, None, schema))));
+                }
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// The same columns under the plan's own schema: the file's may differ in metadata.
+fn rename(batch: RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch);
+    }
+    let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().to_vec();
+    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options).map_err(DataFusionError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::{
+        array::Int64Array,
+        datatypes::{DataType, Field, Schema},
+        ipc::writer::StreamWriter,
+    };
+
+    use super::*;
+
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
+    }
+
+    /// `streams` IPC streams of `batches` batches of `rows` rows each, counting on from one to the next.
+    fn ipc(streams: i64, batches: i64, rows: i64) -> Bytes {
+        let mut body = Vec::new();
+        let mut next = 0;
+        for _ in 0..streams {
+            let mut writer = StreamWriter::try_new(&mut body, &schema()).unwrap();
+            for _ in 0..batches {
+                let column = Int64Array::from_iter_values(next..next + rows);
+                writer.write(&RecordBatch::try_new(schema(), vec![Arc::new(column)]).unwrap()).unwrap();
+                next += rows;
+            }
+            writer.finish().unwrap();
+        }
+        body.into()
+    }
+
+    async fn numbers(pieces: Vec<Piece>, bucket: Bucket) -> DataFusionResult<Vec<i64>> {
+        let batches: Vec<RecordBatch> = read(bucket, pieces, schema(), 1000).try_collect().await?;
+        let column =
+            |batch: &RecordBatch| batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap().values().to_vec();
+        Ok(batches.iter().flat_map(column).collect())
+    }
+
+    fn inline(body: Bytes) -> Piece {
+        Piece { bytes: body.len() as u64, source: Source::Inline(body) }
+    }
+
+    #[tokio::test]
+    async fn several_streams_in_one_piece_are_read_in_order() {
+        for (streams, batches) in [(1, 1), (1, 3), (3, 1), (4, 5), (2, 0)] {
+            let read = numbers(vec![inline(ipc(streams, batches, 10))], Bucket::in_memory()).await.unwrap();
+            assert_eq!(read, (0..streams * batches * 10).collect::<Vec<_>>(), "{streams} x {batches}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_larger_than_a_chunk_is_read_from_the_middle_of_an_object() {
+        let body = ipc(2, 4, 200_000);
+        assert!(body.len() as u64 > 2 * CHUNK_BYTES);
+        let bucket = Bucket::in_memory();
+        let query = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let key = apiary_bucket::layout::out(&query, 1, 0, "0123456789abcdef", "0/data.arrow");
+        let stored = [Bytes::from_static(b"head"), body.clone(), Bytes::from_static(b"tail")].concat();
+        bucket.put(&key, stored.into()).await.unwrap();
+        let source = Source::Object { key, local: Some("/nowhere".into()), offset: 4 };
+        let read = numbers(vec![Piece { bytes: body.len() as u64, source }], bucket).await.unwrap();
+        assert_eq!(read, (0..1_600_000).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_torn_piece_is_an_error_and_never_fewer_rows() {
+        let body = ipc(1, 3, 10);
+        for cut in [1, 8, body.len() / 2, body.len() - 9] {
+            let read = numbers(vec![inline(body.slice(..cut)), inline(ipc(1, 1, 1))], Bucket::in_memory()).await;
+            assert!(read.is_err(), "cut at {cut} of {}", body.len());
+        }
+    }
+}

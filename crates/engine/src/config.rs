@@ -1,0 +1,130 @@
+//! How DataFusion plans and runs what will be cut into stages.
+//!
+//! Only settings live here, and each says what would go wrong without it: most of them turn off something that is
+//! right within one process and wrong, or a deadlock, once a plan's halves run on different machines. Nothing here
+//! may depend on the machine that plans, because a worker rebuilds the same settings from what differs.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use ballista_core::{
+    config::{
+        BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES,
+        BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES,
+    },
+    extension::SessionConfigExt,
+};
+use datafusion::{
+    common::stats::Precision,
+    config::ConfigOptions,
+    error::Result as DataFusionResult,
+    physical_plan::{
+        ExecutionPlan, ExecutionPlanProperties, StatisticsArgs,
+        joins::{HashJoinExec, PartitionMode},
+        statistics::StatisticsContext,
+    },
+    prelude::SessionConfig,
+};
+
+/// A join side smaller than this is sent whole to every task instead of shuffling both sides.
+const BROADCAST_BYTES_MAX: usize = 8 << 20;
+
+/// What a shuffle writer buffers before it spills; the chamber's pool makes it spill earlier if it must.
+const SHUFFLE_BUFFER_BYTES_MAX: usize = 64 << 20;
+
+/// The settings under which a plan for the board is made, `partitions` tasks wide, with hash joins.
+#[must_use]
+pub fn board_config(partitions: usize) -> SessionConfig {
+    let broadcast = BROADCAST_BYTES_MAX as u64;
+    SessionConfig::new()
+        .upgrade_for_ballista()
+        .with_target_partitions(partitions.max(1))
+        .with_information_schema(true)
+        .set_bool(BALLISTA_ADAPTIVE_PLANNER_ENABLED, false)
+        .set_usize(BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BROADCAST_BYTES_MAX)
+        .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, SHUFFLE_BUFFER_BYTES_MAX)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", broadcast)
+        // Sibling partitions of one scan share a queue otherwise: one task would read the whole frame.
+        .set_bool("datafusion.execution.enable_file_stream_work_stealing", false)
+        // A filter filled at run time cannot cross a stage: its reader would wait for ever.
+        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        .set_bool("datafusion.optimizer.prefer_hash_join", true)
+}
+
+/// The same, with joins that sort and spill: for build sides that no chamber holds.
+#[must_use]
+pub fn spilling_board_config(partitions: usize) -> SessionConfig {
+    board_config(partitions).set_bool("datafusion.optimizer.prefer_hash_join", false)
+}
+
+/// Whether a hash join of `plan` would have to hold more than a third of a chamber per task; then plan again with
+/// [`spilling_board_config`]. A size that nobody knows counts as fitting.
+#[must_use]
+pub fn build_side_too_big(plan: &dyn ExecutionPlan, chamber_bytes: u64) -> bool {
+    let here = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| build_bytes(join) > chamber_bytes / 3);
+    here || plan.children().iter().any(|child| build_side_too_big(child.as_ref(), chamber_bytes))
+}
+
+/// What one task's hash table would hold, as far as statistics know.
+fn build_bytes(join: &HashJoinExec) -> u64 {
+    let build = join.left();
+    let Ok(statistics) = StatisticsContext::new().compute(build.as_ref(), &StatisticsArgs::new()) else { return 0 };
+    let bytes = match statistics.total_byte_size {
+        Precision::Exact(bytes) | Precision::Inexact(bytes) => bytes as u64,
+        Precision::Absent => return 0,
+    };
+    match join.partition_mode() {
+        PartitionMode::Partitioned => bytes / (build.output_partitioning().partition_count().max(1) as u64),
+        _ => bytes,
+    }
+}
+
+/// Every option of a fresh board configuration, against which [`differences`] compares.
+static BASE: LazyLock<BTreeMap<String, Option<String>>> = LazyLock::new(|| entries(board_config(1).options()));
+
+/// What of `options` a worker must set to run as the coordinator planned: name and value, sorted by name.
+#[must_use]
+pub(crate) fn differences(options: &ConfigOptions) -> Vec<(String, String)> {
+    let changed = |(key, value): (String, Option<String>)| match value {
+        Some(value) if BASE.get(&key) != Some(&Some(value.clone())) => Some((key, value)),
+        _ => None,
+    };
+    entries(options).into_iter().filter_map(changed).collect()
+}
+
+/// A board configuration with the `differences` of the coordinator's applied.
+pub(crate) fn rebuild(differences: &[(String, String)]) -> DataFusionResult<SessionConfig> {
+    let mut config = board_config(1);
+    for (key, value) in differences {
+        config.options_mut().set(key, value)?;
+    }
+    Ok(config)
+}
+
+fn entries(options: &ConfigOptions) -> BTreeMap<String, Option<String>> {
+    options.entries().into_iter().map(|entry| (entry.key, entry.value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_travels_and_comes_back() {
+        let config = board_config(7).set_str("datafusion.execution.time_zone", "+02:00").with_batch_size(4096);
+        let sent = differences(config.options());
+        let rebuilt = rebuild(&sent).unwrap();
+        assert_eq!(differences(rebuilt.options()), sent);
+        assert_eq!(rebuilt.target_partitions(), 7);
+        assert!(sent.len() < 8, "{sent:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_across_machines_is_off() {
+        let config = board_config(4);
+        assert!(!config.options().execution.enable_file_stream_work_stealing);
+        assert!(!config.options().optimizer.enable_dynamic_filter_pushdown);
+        assert!(!config.ballista_adaptive_query_planner_enabled());
+        assert!(config.options().optimizer.prefer_hash_join);
+        assert!(!spilling_board_config(4).options().optimizer.prefer_hash_join);
+    }
+}

@@ -1,0 +1,348 @@
+//! One query, driven over the board: the thin loop around [`QueryRun`].
+//!
+//! ```text
+//!        ┌── look: one LIST of the query's objects; new `done`, `failed` and old claims are read
+//!        ▼
+//!   events ──▶ QueryRun ──▶ actions: publish, mark lost, finish, fail
+//!        ▲                                   │
+//!        └────────── wait a little ◀─────────┘   10–100 ms on a local bucket, 50–500 ms on a remote one
+//! ```
+//!
+//! Everything the loop knows stands on the board, so a coordinator that is given a query that is already there goes
+//! on with it: it reads the stored stages, replays what the listing shows, and publishes only what is missing.
+//! Creating the next `owner` epoch takes the query over; whoever sees a higher one than its own stops at once and
+//! touches nothing.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use apiary_core::QueryId;
+use apiary_swarm::{
+    AttemptId, Board, TaskId,
+    board::{FailureCause, OpenedQuery, OwnerRecord, QueryRecord},
+};
+use datafusion::{arrow::datatypes::SchemaRef, prelude::SessionContext};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    BoardEnv, BoardMetrics, BoardQuery, BoardResult, EngineError, Progress, Result, board_config,
+    look::Claim,
+    pieces::{self, DoneTasks},
+    publish::{self, Common, OpenStage, Order},
+    query_run::{Action, Attempt, Event, Failure, QueryRun, StageShape},
+    result_stream::{self, Answer, Finished},
+    stages::StagePlans,
+};
+
+/// How often claims are compared with the world, cancels looked for, and the owner checked.
+const CARE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Tasks of the last stage that are published ahead of the client, at least.
+const WINDOW_MIN: u32 = 4;
+
+/// Looks at a failing board in a row before the query is given up.
+const LOOKS_FAILED_MAX: u32 = 20;
+
+/// Puts a query on the board and drives it in a task of its own until its stream has ended or is dropped; then its
+/// objects are deleted. 4 PUTs before it returns; then a LIST for every look, a GET for each task and a PUT for each
+/// attempt. A query that is on the board already, by the same id, statement and principal, is gone on with.
+pub async fn run_on_board(
+    env: &BoardEnv,
+    query: BoardQuery,
+    cancel: CancellationToken,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<BoardResult> {
+    let board = Board::new(env.bucket.clone());
+    let id = query.record.query;
+    let (plans, epoch) = open(env, &board, query.record.clone(), query.plans).await?;
+    let (finished, results) = mpsc::unbounded_channel();
+    let (taken, takes) = watch::channel(0);
+    let gone = CancellationToken::new();
+    let metrics: Arc<BoardMetrics> = Arc::default();
+    let last = plans.stages.last().map_or(0, |stage| stage.id);
+    let answer = Answer {
+        bucket: env.bucket.clone(),
+        query: id,
+        stage: last,
+        schema: SchemaRef::clone(&plans.schema),
+        ordered: plans.ordered,
+        batch_rows: board_config(1).batch_size(),
+        finished: results,
+        taken,
+        gone: gone.clone().drop_guard(),
+    };
+    let shapes = plans.stages.iter().map(|s| StageShape { id: s.id, tasks: s.tasks, inputs: s.inputs.clone() });
+    let bees: u32 = (env.world)().iter().filter(|node| node.is_alive()).map(|node| node.heartbeat.bees.total).sum();
+    let drive = Drive {
+        run: QueryRun::new(shapes.collect(), WINDOW_MIN.max(2 * bees)),
+        timeout: Duration::from_millis(query.record.timeout_ms),
+        started: env.bucket.clock().monotonic(),
+        env: env.clone(),
+        board,
+        query: id,
+        last,
+        epoch,
+        open: HashMap::new(),
+        done: DoneTasks::new(),
+        failed: HashSet::new(),
+        claims: HashMap::new(),
+        delayed: Vec::new(),
+        metrics: Arc::clone(&metrics),
+        progress: Box::new(progress),
+        finished,
+        plans,
+    };
+    tokio::spawn(drive.run(cancel, gone, takes));
+    Ok(BoardResult { schema: SchemaRef::clone(&answer.schema), stream: result_stream::stream(answer), metrics })
+}
+
+/// Puts the query on the board, or takes over the one that stands there with the stages that were stored for it.
+async fn open(env: &BoardEnv, board: &Board, record: QueryRecord, plans: StagePlans) -> Result<(StagePlans, u64)> {
+    let opened = board.open_query(&record, plans.encode()?).await?;
+    let owner = OwnerRecord::new(env.node.clone(), env.incarnation);
+    if opened == OpenedQuery::New {
+        board.take_ownership(&record.query, 1, &owner).await?;
+        return Ok((plans, 1));
+    }
+    let stored = board.put_stages(&record.query, plans.encode()?).await?;
+    let context = SessionContext::new_with_config_rt(board_config(1), Arc::clone(&env.runtime));
+    let plans = StagePlans::decode(&stored, &context.task_ctx())?;
+    let epoch = board.list_query(&record.query).await?.epoch.unwrap_or(0) + 1;
+    if !board.take_ownership(&record.query, epoch, &owner).await? {
+        return Err(superseded(&record.query));
+    }
+    board.point(&record.query).await?;
+    Ok((plans, epoch))
+}
+
+fn superseded(query: &QueryId) -> EngineError {
+    let message = format!("another coordinator has taken query {query} over; ask there, or again");
+    EngineError::Attempt { cause: FailureCause::Other, message }
+}
+
+/// One query under way.
+pub(crate) struct Drive {
+    pub(crate) env: BoardEnv,
+    pub(crate) board: Board,
+    pub(crate) query: QueryId,
+    pub(crate) plans: StagePlans,
+    pub(crate) last: u32,
+    pub(crate) epoch: u64,
+    pub(crate) run: QueryRun,
+    pub(crate) started: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) open: HashMap<u32, OpenStage>,
+    pub(crate) done: DoneTasks,
+    pub(crate) failed: HashSet<Attempt>,
+    pub(crate) claims: HashMap<Attempt, Claim>,
+    pub(crate) delayed: Vec<(Duration, Order)>,
+    pub(crate) metrics: Arc<BoardMetrics>,
+    pub(crate) progress: Box<dyn Fn(Progress) + Send + Sync>,
+    pub(crate) finished: mpsc::UnboundedSender<Finished>,
+}
+
+/// How the loop ended.
+enum End {
+    Finished,
+    Superseded,
+}
+
+impl Drive {
+    async fn run(mut self, cancel: CancellationToken, gone: CancellationToken, takes: watch::Receiver<u32>) {
+        let end = self.steps(&cancel, &gone, takes).await;
+        let mut close = true;
+        match end {
+            Ok(End::Finished) => {}
+            Ok(End::Superseded) => {
+                close = false;
+                self.finished.send(Err(superseded(&self.query))).ok();
+            }
+            Err(error) => {
+                self.board.cancel(&self.query, &error.to_string()).await.ok();
+                self.env.nudge(&self.query, None, true);
+                self.finished.send(Err(error)).ok();
+            }
+        }
+        let Self { board, env, query, finished, .. } = self;
+        drop(finished);
+        // The last stage's files are read until the client has them or goes away.
+        gone.cancelled().await;
+        if close && let Err(error) = board.close(&query).await {
+            tracing::warn!(%query, %error, "the query's objects are left to the janitor");
+        }
+        env.nudge(&query, None, true);
+    }
+
+    async fn steps(
+        &mut self,
+        cancel: &CancellationToken,
+        gone: &CancellationToken,
+        mut takes: watch::Receiver<u32>,
+    ) -> Result<End> {
+        let mut pace = Pace::of(self.env.bucket.uri());
+        let (mut cared, mut failures) = (Duration::ZERO, 0);
+        let mut events = vec![Event::Start];
+        // Ends with the query's own timeout at the latest.
+        loop {
+            let busy = !events.is_empty();
+            for event in events.drain(..) {
+                let actions = self.run.on(event);
+                if let Some(end) = self.perform(actions).await? {
+                    return Ok(end);
+                }
+            }
+            self.publish_delayed().await?;
+            self.report();
+            self.wait(pace.next(busy), cancel, gone, &mut takes).await;
+            let now = self.now();
+            let care = now.saturating_sub(cared) >= CARE_INTERVAL;
+            match self.look(care).await {
+                Ok(seen) => (events, failures) = (seen, 0),
+                Err(error) if failures >= LOOKS_FAILED_MAX || !error.kind().is_retryable() => return Err(error),
+                Err(_) => failures += 1,
+            }
+            if care {
+                cared = now;
+                if self.is_superseded().await {
+                    return Ok(End::Superseded);
+                }
+            }
+            events.push(Event::Taken { tasks: *takes.borrow_and_update() });
+            if cancel.is_cancelled() || gone.is_cancelled() {
+                events.push(Event::Cancel);
+            } else if now.saturating_sub(self.started) > self.timeout {
+                events.push(Event::TimedOut);
+            }
+            events.retain(|event| !self.is_news_less(event));
+        }
+    }
+
+    /// Events that cannot change anything, so that they do not make the loop look busy.
+    fn is_news_less(&self, event: &Event) -> bool {
+        matches!(event, Event::Taken { tasks } if *tasks <= self.run.taken())
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.env.bucket.clock().monotonic()
+    }
+
+    async fn wait(
+        &self,
+        pause: Duration,
+        cancel: &CancellationToken,
+        gone: &CancellationToken,
+        takes: &mut watch::Receiver<u32>,
+    ) {
+        let taken = async {
+            if takes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.env.bucket.clock().sleep(pause) => {}
+            () = cancel.cancelled() => {}
+            () = gone.cancelled() => {}
+            () = taken => {}
+        }
+    }
+
+    fn report(&self) {
+        let progress = self.run.progress();
+        if self.metrics.progress() != progress {
+            self.metrics.set_progress(progress);
+            (self.progress)(progress);
+        }
+    }
+
+    async fn perform(&mut self, actions: Vec<Action>) -> Result<Option<End>> {
+        let mut orders = Vec::new();
+        for action in actions {
+            match action {
+                Action::PublishStage { stage } => self.open_stage(stage)?,
+                Action::PublishTask { attempt, avoid, remedy, wait } => {
+                    let order = Order { attempt, avoid, remedy };
+                    if wait.is_zero() { orders.push(order) } else { self.delayed.push((self.now() + wait, order)) }
+                }
+                Action::MarkLost { attempt, failed } => {
+                    tracing::warn!(query = %self.query, ?attempt, message = %failed.message, "attempt lost");
+                    self.board.mark_failed(&self.id(attempt), &failed).await?;
+                }
+                Action::Finish => {
+                    self.report();
+                    return Ok(Some(End::Finished));
+                }
+                Action::Fail { failure } => return Err(self.error(failure)),
+            }
+        }
+        self.publish(orders).await?;
+        Ok(None)
+    }
+
+    pub(crate) fn id(&self, attempt: Attempt) -> AttemptId {
+        TaskId::new(self.query, attempt.stage, attempt.task).attempt(attempt.attempt)
+    }
+
+    fn error(&self, failure: Failure) -> EngineError {
+        match failure {
+            Failure::Query(message) => EngineError::Query(message),
+            Failure::Abandoned { cause, report, advice } => EngineError::Abandoned { cause, report, advice },
+            Failure::Cancelled => EngineError::Cancelled(self.query),
+            Failure::TimedOut => EngineError::Timeout { query: self.query, seconds: self.timeout.as_secs() },
+        }
+    }
+
+    fn open_stage(&mut self, id: u32) -> Result<()> {
+        let stage = self.plans.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")))?;
+        let plan = stage.resolve(&pieces::locations(&self.query, &self.done, &stage.inputs))?;
+        self.open.insert(id, OpenStage { plan, sql: stage.sql.clone() });
+        Ok(())
+    }
+
+    async fn publish_delayed(&mut self) -> Result<()> {
+        let now = self.now();
+        let (due, later) = std::mem::take(&mut self.delayed).into_iter().partition(|(due, _)| *due <= now);
+        self.delayed = later;
+        self.publish(due.into_iter().map(|(_, order): (Duration, Order)| order).collect()).await
+    }
+
+    async fn publish(&self, orders: Vec<Order>) -> Result<()> {
+        let left = self.timeout.saturating_sub(self.now().saturating_sub(self.started));
+        let common = Common { query: self.query, settings: &self.plans.settings, done: &self.done, timeout: left };
+        let mut tasks = Vec::with_capacity(orders.len());
+        for order in &orders {
+            let Some(stage) = self.open.get(&order.attempt.stage) else { continue };
+            let first = order.attempt.task == 0 && order.attempt.attempt == 1;
+            tasks.push((publish::task_object(&common, stage, order)?, first.then(|| stage.sql.clone())));
+        }
+        publish::publish(&self.board, &self.env, tasks).await
+    }
+
+    async fn is_superseded(&self) -> bool {
+        matches!(self.board.read_owner(&self.query, self.epoch + 1).await, Ok(Some(_)))
+    }
+}
+
+/// How long to wait between looks: short after news, longer while nothing happens.
+struct Pace {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Pace {
+    fn of(uri: &str) -> Self {
+        let near = uri.starts_with("file:") || uri.starts_with("memory:");
+        let (first, longest) = if near { (10, 100) } else { (50, 500) };
+        let first = Duration::from_millis(first);
+        Self { first, longest: Duration::from_millis(longest), next: first }
+    }
+
+    fn next(&mut self, busy: bool) -> Duration {
+        self.next = if busy { self.first } else { (self.next * 3 / 2).min(self.longest) };
+        self.next
+    }
+}

@@ -1,0 +1,398 @@
+//! One attempt at one task, on a worker: bytes in, files and a `done` out.
+//!
+//! ```text
+//!   read task ─▶ claim ─▶ decode ─▶ readers replaced, tap put in ─▶ Ballista's writer into the attempt's own folder
+//!                                                                        │
+//!        late: delete own output ◀── not first ── mark done ◀── inline, or upload under out/<stage>/<task>@<nonce>/
+//! ```
+//!
+//! Whatever goes wrong ends in a `.failed` record of this attempt, never in the node: errors are classified, panics
+//! caught, cancelling and deadlines end the plan's input. Two attempts at a task share nothing but the key of the
+//! one `done` that the first of them gets.
+
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use apiary_bucket::{Bucket, Counters, layout};
+use apiary_core::{Incarnation, NodeId, QueryId, limits::INLINE_BYTES_MAX};
+use apiary_swarm::{
+    AttemptId, Board, TaskId,
+    board::{
+        ClaimRecord, DoneRecord, FailedRecord, FailureCause, InlineFile, MemoryReport, OutputPiece, TaskMetrics,
+        TaskObject,
+    },
+};
+use ballista_core::{
+    JobId,
+    execution_plans::{create_shuffle_path, sort_shuffle::ShuffleIndex},
+    serde::protobuf::ShuffleWritePartition,
+};
+use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
+use datafusion::{
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
+    execution::runtime_env::RuntimeEnv,
+    physical_plan::ExecutionPlan,
+    prelude::SessionContext,
+};
+use futures::FutureExt;
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    EngineError, Result, cause, codec, comb_reader, config,
+    pieces::{self, TaskExtra},
+    room::Room,
+    tap,
+};
+
+/// Below this a chamber is small: smaller batches and a smaller reserve for merging spilled runs.
+const SMALL_CHAMBER_BYTES: u64 = 256 << 20;
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Another bee claimed it first, or it is no longer there.
+    NotOurs,
+    /// This engine cannot read the task; it is left to others, untouched.
+    OtherVersion,
+    /// Its result is the task's truth.
+    Done(TaskMetrics),
+    /// Another attempt was first; what this one wrote is deleted.
+    Late,
+    /// It ended without a result, and the board says why.
+    Failed(FailureCause),
+}
+
+/// Runs tasks on one node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TaskRunner {
+    bucket: Bucket,
+    runtime: Arc<RuntimeEnv>,
+    scratch: PathBuf,
+    node: NodeId,
+    incarnation: Incarnation,
+    delay: Duration,
+}
+
+impl TaskRunner {
+    /// A runner whose attempts each get a folder below `scratch`. `runtime` is the node's own environment; attempts
+    /// share its footer cache.
+    #[must_use]
+    pub fn new(
+        bucket: Bucket,
+        runtime: Arc<RuntimeEnv>,
+        scratch: PathBuf,
+        node: NodeId,
+        incarnation: Incarnation,
+    ) -> Self {
+        Self { bucket, runtime, scratch, node, incarnation, delay: Duration::ZERO }
+    }
+
+    /// A test hook: every attempt waits this long before it offers its result, so that a test can kill the node
+    /// while it holds a claim.
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// Tries an attempt that was read from the board: claims, runs and ends it. 2 PUTs besides what the plan reads
+    /// and the output needs. `drain` hands the task back; `cancel` means that nobody wants it any more. Dropping the
+    /// future leaves a claim without an end, as a crash would.
+    pub async fn attempt(
+        &self,
+        task: &TaskObject,
+        room: &Room,
+        cancel: &CancellationToken,
+        drain: &CancellationToken,
+    ) -> Result<Outcome> {
+        let id = &task.id().ok_or_else(|| EngineError::decode("the task names no query"))?;
+        if codec::check_version(&task.engine_version).is_err() {
+            return Ok(Outcome::OtherVersion);
+        }
+        let board = Board::new(self.bucket.clone());
+        let nonce = format!("{:016x}", self.bucket.rng().next_u64());
+        let claim = ClaimRecord::new(self.node.clone(), self.incarnation, nonce.as_str());
+        if !board.claim(id, &claim).await? {
+            return Ok(Outcome::NotOurs);
+        }
+        let started = self.bucket.clock().monotonic();
+        match self.run(task, &nonce, room, cancel, drain).await {
+            Ok(done) => self.offer(&board, id, &done).await,
+            Err(error) => {
+                self.clean(&id.task, &nonce).await;
+                board.discard_output(&id.task, &nonce).await.ok();
+                let mut failed = self.failed(&error, room);
+                failed.elapsed_ms = (self.bucket.clock().monotonic() - started).as_millis() as u64;
+                // A query that is over has no board left to write to.
+                if failed.cause != FailureCause::Cancelled {
+                    board.mark_failed(id, &failed).await?;
+                }
+                tracing::warn!(attempt = %id, cause = ?failed.cause, message = %failed.message, "attempt failed");
+                Ok(Outcome::Failed(failed.cause))
+            }
+        }
+    }
+
+    /// Deletes what this node kept of a query that is over.
+    pub async fn forget(&self, query: &QueryId) {
+        let _ = tokio::fs::remove_dir_all(self.scratch.join(query.to_string())).await;
+    }
+
+    async fn offer(&self, board: &Board, id: &AttemptId, done: &DoneRecord) -> Result<Outcome> {
+        self.bucket.clock().sleep(self.delay).await;
+        if board.mark_done(&id.task, done).await? {
+            return Ok(Outcome::Done(done.cost()));
+        }
+        self.clean(&id.task, &done.nonce).await;
+        board.discard_output(&id.task, &done.nonce).await?;
+        Ok(Outcome::Late)
+    }
+
+    fn failed(&self, error: &EngineError, room: &Room) -> FailedRecord {
+        let cause = match error {
+            EngineError::Attempt { cause, .. } => *cause,
+            EngineError::Plan(error) => cause::classify(error),
+            EngineError::Bucket(_) | EngineError::Scratch { .. } => FailureCause::Store,
+            EngineError::Board(error) if error.kind() == apiary_core::ErrorKind::Storage => FailureCause::Store,
+            _ => FailureCause::Other,
+        };
+        let mut failed = FailedRecord::by_worker(self.node.clone(), self.incarnation, cause, &words(error));
+        if cause == FailureCause::Memory {
+            let (budget_bytes, peak_bytes) = (room.budget_bytes(), room.peak_bytes());
+            failed.memory = Some(MemoryReport { budget_bytes, peak_bytes, spilled_bytes: 0 });
+        }
+        failed
+    }
+
+    async fn clean(&self, task: &TaskId, nonce: &str) {
+        let _ = tokio::fs::remove_dir_all(pieces::work_dir(&self.scratch, task, nonce)).await;
+    }
+
+    /// Runs a task that is claimed under `nonce` and uploads what it wrote. Not yet the truth: see
+    /// [`Board::mark_done`].
+    pub async fn run(
+        &self,
+        task: &TaskObject,
+        nonce: &str,
+        room: &Room,
+        cancel: &CancellationToken,
+        drain: &CancellationToken,
+    ) -> Result<DoneRecord> {
+        let id = task.id().ok_or_else(|| EngineError::decode("the task names no query"))?;
+        codec::check_version(&task.engine_version)?;
+        let started = self.bucket.clock().monotonic();
+        let counters: Arc<Counters> = Arc::default();
+        let work = Work {
+            bucket: self.bucket.with_counters(Arc::clone(&counters)),
+            dir: pieces::work_dir(&self.scratch, &id.task, nonce),
+            files: pieces::files_dir(&self.scratch, &id.task, nonce),
+            stop: CancellationToken::new(),
+        };
+        let written = self.watched(self.execute(task, &id, &work, room), task, &work, cancel, drain).await?;
+        let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
+        done.pieces = work.pieces(&id.task, &written)?;
+        self.keep(task, &id.task, &work, &mut done).await?;
+        let cost = counters.snapshot();
+        done.metrics = Some(TaskMetrics {
+            rows: done.pieces.iter().map(|piece| piece.rows).sum(),
+            gets: cost.gets,
+            bytes_read: cost.bytes_read,
+            elapsed_us: (self.bucket.clock().monotonic() - started).as_micros() as u64,
+            peak_memory: room.peak_bytes(),
+            bytes_written: cost.bytes_written,
+        });
+        Ok(done)
+    }
+
+    /// `work` until it ends, panics, is cancelled, handed back, or runs out of time.
+    async fn watched(
+        &self,
+        running: impl Future<Output = Result<Vec<ShuffleWritePartition>>>,
+        task: &TaskObject,
+        work: &Work,
+        cancel: &CancellationToken,
+        drain: &CancellationToken,
+    ) -> Result<Vec<ShuffleWritePartition>> {
+        // What is still running when this returns, whichever way, sees its input end.
+        let _stop = work.stop.clone().drop_guard();
+        let stopped = |cause, message: &str| Err(EngineError::Attempt { cause, message: message.to_owned() });
+        let timeout = Duration::from_millis(task.timeout_ms);
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => stopped(FailureCause::Cancelled, "the query is over"),
+            () = drain.cancelled() => stopped(FailureCause::HandedBack, "the worker is leaving"),
+            () = self.bucket.clock().sleep(timeout) => stopped(FailureCause::Timeout, "it ran past its deadline"),
+            ended = AssertUnwindSafe(running).catch_unwind() => match ended {
+                Ok(ended) => ended,
+                Err(panic) => stopped(FailureCause::Panic, &format!("panicked: {}", panic_words(panic.as_ref()))),
+            },
+        }
+    }
+
+    async fn execute(
+        &self,
+        task: &TaskObject,
+        id: &AttemptId,
+        work: &Work,
+        room: &Room,
+    ) -> Result<Vec<ShuffleWritePartition>> {
+        let scratch = |source| EngineError::Scratch { path: work.dir.display().to_string(), source };
+        tokio::fs::create_dir_all(&work.dir).await.map_err(scratch)?;
+        let context = self.context(task, work, room)?;
+        let plan = codec::decode_plan(&task.plan, &context.task_ctx())?;
+        check_cells(plan.as_ref(), &task.cells)?;
+        let extra = TaskExtra::decode(task.extra.clone()).map_err(EngineError::decode)?;
+        let plan = comb_reader::replace_readers(plan, &work.bucket, &id.task.query, &extra, &self.scratch)?;
+        let plan = tap::put_under(plan, &work.stop)?;
+        let stage = DefaultExecutionEngine::new().create_query_stage_exec(
+            JobId::new(id.task.query.to_string()),
+            id.task.stage as usize,
+            id.task.task as usize,
+            task.output_ids.iter().map(|id| *id as usize).collect(),
+            plan,
+            &work.dir.to_string_lossy(),
+            &context.copied_config(),
+        )?;
+        Ok(stage.execute_query_stage(id.task.task as usize, context.task_ctx()).await?)
+    }
+
+    /// A session of the task's own: its settings, its memory, its counted store.
+    fn context(&self, task: &TaskObject, work: &Work, room: &Room) -> Result<SessionContext> {
+        let settings: Vec<_> = task.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut config = config::rebuild(&settings)?;
+        if room.budget_bytes() < SMALL_CHAMBER_BYTES {
+            let rows = config.batch_size().min(4096);
+            config = config.with_batch_size(rows).with_sort_spill_reservation_bytes(4 << 20);
+        }
+        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), Some(&work.dir))
+            .map_err(|error| EngineError::Attempt { cause: FailureCause::Other, message: error.to_string() })?;
+        Ok(SessionContext::new_with_config_rt(config, runtime))
+    }
+
+    /// Small output goes into `done`, the rest up to the bucket, where it outlives this node.
+    async fn keep(&self, task: &TaskObject, id: &TaskId, work: &Work, done: &mut DoneRecord) -> Result<()> {
+        let mut files: BTreeMap<String, u64> = BTreeMap::new();
+        for piece in &done.pieces {
+            let end = files.entry(piece.file.clone()).or_default();
+            *end = (*end).max(piece.offset + piece.bytes);
+        }
+        if task.inline_output && files.values().sum::<u64>() <= INLINE_BYTES_MAX as u64 {
+            for file in files.into_keys() {
+                let path = work.files.join(&file);
+                let body = tokio::fs::read(&path).await.map_err(|source| scratch_error(&path, source))?;
+                done.inline.push(InlineFile { file, body: body.into() });
+            }
+            self.clean(id, &done.nonce).await;
+            return Ok(());
+        }
+        for file in files.into_keys() {
+            let key = layout::out(&id.query, id.stage, id.task, &done.nonce, &file);
+            work.bucket.put_file(&key, &work.files.join(&file)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What one attempt has for itself.
+struct Work {
+    bucket: Bucket,
+    dir: PathBuf,
+    files: PathBuf,
+    stop: CancellationToken,
+}
+
+impl Work {
+    /// What Ballista's writers wrote, as byte ranges of files.
+    fn pieces(&self, task: &TaskId, written: &[ShuffleWritePartition]) -> Result<Vec<OutputPiece>> {
+        let mut indexes: BTreeMap<PathBuf, ShuffleIndex> = BTreeMap::new();
+        let mut pieces = Vec::new();
+        let job = JobId::new(task.query.to_string());
+        for part in written.iter().filter(|part| part.num_rows > 0) {
+            let (stage, partition) = (task.stage as usize, part.partition_id as usize);
+            let path = create_shuffle_path(&self.dir, &job, stage, partition, part.file_id, part.is_sort_shuffle)?;
+            let (offset, end) = if part.is_sort_shuffle {
+                let index = indexes.entry(path.clone()).or_insert(read_index(&path)?);
+                let (start, end) = index.get_partition_range(partition);
+                (start as u64, end as u64)
+            } else {
+                (0, std::fs::metadata(&path).map_err(|source| scratch_error(&path, source))?.len())
+            };
+            let file =
+                path.strip_prefix(&self.files).map_err(|_| EngineError::decode("a file lies outside its folder"))?;
+            pieces.push(OutputPiece {
+                partition: part.partition_id,
+                file: file.to_string_lossy().into_owned(),
+                file_id: part.file_id,
+                is_sort_shuffle: part.is_sort_shuffle,
+                rows: part.num_rows,
+                batches: part.num_batches,
+                bytes: end.saturating_sub(offset),
+                offset,
+            });
+        }
+        Ok(pieces)
+    }
+}
+
+fn read_index(data: &Path) -> Result<ShuffleIndex> {
+    let path = data.with_extension("arrow.index");
+    ShuffleIndex::read_from_file(&path).map_err(|error| scratch_error(&path, std::io::Error::other(error.to_string())))
+}
+
+fn scratch_error(path: &Path, source: std::io::Error) -> EngineError {
+    EngineError::Scratch { path: path.display().to_string(), source }
+}
+
+/// Every cell that `plan` reads, by key.
+pub(crate) fn cells_of(plan: &dyn ExecutionPlan, cells: &mut Vec<String>) {
+    for child in plan.children() {
+        cells_of(child.as_ref(), cells);
+    }
+    let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+    let Some(source) = source else { return };
+    let source: &dyn std::any::Any = source.as_ref();
+    if let Some(scan) = source.downcast_ref::<FileScanConfig>() {
+        let files = scan.file_groups.iter().flat_map(|group| group.iter());
+        cells.extend(files.map(|file| file.object_meta.location.to_string()));
+    }
+}
+
+/// A plan that reads what the task does not name was made by somebody who is confused.
+fn check_cells(plan: &dyn ExecutionPlan, allowed: &[String]) -> Result<()> {
+    let mut cells = Vec::new();
+    cells_of(plan, &mut cells);
+    let allowed: std::collections::HashSet<&str> = allowed.iter().map(String::as_str).collect();
+    match cells.iter().find(|cell| !allowed.contains(cell.as_str())) {
+        Some(cell) => Err(EngineError::decode(format!("the plan reads '{cell}', which its task does not name"))),
+        None => Ok(()),
+    }
+}
+
+fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+/// The message without the wrappings that only its programmers understand.
+fn words(error: &EngineError) -> String {
+    match error {
+        EngineError::Plan(error) => innermost(error),
+        error => error.to_string(),
+    }
+}
+
+fn innermost(error: &datafusion::error::DataFusionError) -> String {
+    use datafusion::error::DataFusionError as E;
+    match error {
+        E::Shared(inner) => innermost(inner),
+        E::Context(_, inner) | E::Diagnostic(_, inner) => innermost(inner),
+        E::ArrowError(inner, _) => inner.to_string(),
+        E::Execution(text) | E::ResourcesExhausted(text) => text.clone(),
+        error => error.strip_backtrace(),
+    }
+}

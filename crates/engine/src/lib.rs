@@ -1,0 +1,46 @@
+//! Stages: how one plan becomes tasks on many machines, through the bucket alone.
+//!
+//! The only crate that knows Ballista. [`gate`] decides whether a query is worth it, [`split`] cuts its plan,
+//! [`run_on_board`] drives it over the board as [`query_run`] says, and a worker's [`TaskRunner`] does the tasks.
+//! Where rows lie between stages is `pieces`; how they are read back is `comb`.
+//!
+//! Never in here: planning of SQL, a server, a decision about liveness.
+
+mod board_env;
+mod cause;
+mod codec;
+mod comb;
+mod comb_reader;
+mod config;
+mod drive;
+mod error;
+mod execute;
+mod fragment_sql;
+pub mod gate;
+mod look;
+mod metrics;
+mod pieces;
+mod publish;
+pub mod query_run;
+mod result_stream;
+mod room;
+mod stages;
+mod tap;
+pub mod wake;
+
+pub use board_env::{BoardEnv, BoardQuery, BoardResult};
+pub use codec::{check_version, engine_version};
+pub use config::{board_config, build_side_too_big, spilling_board_config};
+pub use drive::run_on_board;
+pub use error::{EngineError, Result};
+pub use execute::{Outcome, TaskRunner};
+pub use fragment_sql::FrameNames;
+pub use gate::{Decision, GateInput, Way};
+pub use metrics::{BoardMetrics, TaskCost};
+pub use publish::{NoNudges, Nudger};
+pub use query_run::Progress;
+pub use room::Room;
+pub use stages::{StagePlan, StagePlans, split};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Tasks, made and put on the board.
+//!
+//! A task object carries all that a worker needs besides the bucket: the stage's plan restricted to the task, where
+//! its inputs lie, small inputs themselves, settings, limits and versions. Wake-up calls go out after the object is
+//! there, and nothing depends on their arrival.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use apiary_bucket::layout;
+use apiary_core::{NodeId, QueryId};
+use apiary_swarm::{Board, TaskId, behaviour::abandonment::Remedy, board::TaskObject};
+use ballista_core::execution_plans::compute_global_output_partition_ids;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::{StreamExt, TryStreamExt, stream};
+use prost::Message;
+
+use crate::{
+    BoardEnv, Result, codec, execute,
+    pieces::{self, DoneTasks},
+    query_run::Attempt,
+    stages,
+};
+
+/// How many tasks are put on the board at once.
+const PUBLISH_AT_ONCE: usize = 16;
+
+/// How long a first attempt may run.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Room that an attempt wants after one that ran out of memory; a worker gives two bees' chambers at most.
+const ROOMIER_BYTES: u64 = u64::MAX;
+
+/// Wakes workers. Losing a nudge costs time, never rows.
+pub trait Nudger: Send + Sync + std::fmt::Debug {
+    /// A task was published, or with `cancelled` the query is over.
+    fn nudge(&self, query: &QueryId, task_key: Option<&str>, cancelled: bool);
+}
+
+/// Nobody listens: workers find their tasks by polling.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNudges;
+
+impl Nudger for NoNudges {
+    fn nudge(&self, _: &QueryId, _: Option<&str>, _: bool) {}
+}
+
+/// An attempt to be published.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) attempt: Attempt,
+    pub(crate) avoid: Vec<NodeId>,
+    pub(crate) remedy: Remedy,
+}
+
+/// What all tasks of a stage have in common.
+#[derive(Debug)]
+pub(crate) struct OpenStage {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) sql: String,
+}
+
+/// The query's share of every task.
+#[derive(Debug)]
+pub(crate) struct Common<'a> {
+    pub(crate) query: QueryId,
+    pub(crate) settings: &'a [(String, String)],
+    pub(crate) done: &'a DoneTasks,
+    pub(crate) timeout: Duration,
+}
+
+/// The object for an attempt. Pure but for CPU.
+pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order) -> Result<TaskObject> {
+    let Attempt { stage: stage_id, task, attempt } = order.attempt;
+    let plan = stages::restrict(&stage.plan, task)?;
+    let mut cells = Vec::new();
+    execute::cells_of(plan.as_ref(), &mut cells);
+    let mut inputs = BTreeSet::new();
+    pieces::inputs_of(&common.query, plan.as_ref(), &mut inputs);
+    let factor = match order.remedy {
+        Remedy::LongerDeadline(factor) => factor,
+        _ => 1,
+    };
+    let timeout = (ATTEMPT_TIMEOUT * factor).min(common.timeout).max(Duration::from_secs(1));
+    let output_ids = compute_global_output_partition_ids(&stage.plan, &[task as usize]);
+    Ok(TaskObject {
+        engine_version: codec::engine_version(),
+        output_ids: output_ids.into_iter().map(|id| id as u64).collect(),
+        settings: common.settings.iter().cloned().collect(),
+        extra: pieces::extra_for(plan.as_ref(), common.done).encode_to_vec().into(),
+        plan: codec::encode_plan(plan)?,
+        cells,
+        inputs: inputs.into_iter().collect(),
+        timeout_ms: timeout.as_millis() as u64,
+        memory_bytes: if order.remedy == Remedy::RoomierOrSpilling { ROOMIER_BYTES } else { 0 },
+        avoid_nodes: order.avoid.iter().map(ToString::to_string).collect(),
+        inline_output: true,
+        ..TaskObject::of(TaskId::new(common.query, stage_id, task).attempt(attempt))
+    })
+}
+
+/// Puts tasks on the board, several at once, and wakes workers. 1 PUT each; the first task of a stage brings the
+/// stage's text for people along.
+pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObject, Option<String>)>) -> Result<()> {
+    stream::iter(tasks)
+        .map(|(task, sql)| async move {
+            board.publish_task(&task, sql.as_deref()).await?;
+            if let Some(id) = task.id() {
+                let key = layout::task(&id.task.query, id.task.stage, id.task.task, id.attempt);
+                env.nudge(&id.task.query, Some(key.as_ref()), false);
+            }
+            Ok(())
+        })
+        .buffer_unordered(PUBLISH_AT_ONCE)
+        .try_collect()
+        .await
+}

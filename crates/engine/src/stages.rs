@@ -1,0 +1,271 @@
+//! A plan, cut into stages.
+//!
+//! ```text
+//!   SortPreservingMerge          stage 3: ShuffleWriter ─ SortPreservingMerge ─ (stage 2)
+//!     Sort                       stage 2: ShuffleWriter ─ Sort ─ Aggregate(final) ─ (stage 1)
+//!       Aggregate(final)         stage 1: SortShuffleWriter(hash k) ─ Aggregate(partial) ─ scan
+//!         Repartition(hash k)
+//!           Aggregate(partial)
+//!             scan
+//! ```
+//!
+//! Ballista cuts; this file decides what may be cut at all and keeps the pieces. One output partition of a stage's
+//! plan is a task, and a task's plan is the stage's with its leaves restricted to that partition. Ballista restricts
+//! only the leaves that it knows, and a leaf that is not restricted is read whole by every task: rows N times over.
+//! Hence the allow-list. A join that keeps track of unmatched rows in one process's memory is given a single
+//! partition for the same reason.
+//!
+//! All stages are encoded once, before any worker can see the query: whoever takes the query over decodes them and
+//! never plans again, because another machine's settings would cut other stages.
+
+use std::{collections::HashMap, sync::Arc};
+
+use apiary_core::QueryId;
+use ballista_core::{JobId, execution_plans::UnresolvedShuffleExec, serde::scheduler::PartitionLocation};
+use ballista_scheduler::{
+    planner::{DefaultDistributedPlanner, DistributedPlanner, find_unresolved_shuffles, remove_unresolved_shuffles},
+    state::task_builder::restrict_plan_to_partitions,
+};
+use bytes::Bytes;
+use datafusion::{
+    arrow::datatypes::SchemaRef,
+    common::{
+        JoinType,
+        tree_node::{Transformed, TreeNode},
+    },
+    config::ConfigOptions,
+    datasource::{memory::MemorySourceConfig, physical_plan::FileScanConfig, source::DataSourceExec},
+    execution::TaskContext,
+    physical_plan::{
+        ExecutionPlan, ExecutionPlanProperties,
+        coalesce_partitions::CoalescePartitionsExec,
+        empty::EmptyExec,
+        joins::{NestedLoopJoinExec, PiecewiseMergeJoinExec},
+        placeholder_row::PlaceholderRowExec,
+        replace_children_if_necessary,
+    },
+};
+use prost::Message;
+
+use crate::{
+    EngineError, Result, codec, config,
+    fragment_sql::{self, FrameNames},
+};
+
+/// Most stages of one query: TPC-DS reaches 72.
+const STAGES_MAX: usize = 256;
+
+/// Most tasks of one query; beyond this coordination costs more than the work.
+const TASKS_MAX: usize = 20_000;
+
+/// Where each finished stage's output lies: stage, output partition, pieces.
+pub(crate) type Locations = HashMap<usize, HashMap<usize, Vec<PartitionLocation>>>;
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub struct StagePlan {
+    /// Counted from 1, in an order in which inputs come first.
+    pub id: u32,
+    /// Stages whose output this one reads.
+    pub inputs: Vec<u32>,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// The stage in words or SQL, for people.
+    pub sql: String,
+    plan: Arc<dyn ExecutionPlan>,
+}
+
+impl StagePlan {
+    fn new(plan: Arc<dyn ExecutionPlan>, id: usize, names: &FrameNames) -> Result<Self> {
+        let inputs = find_unresolved_shuffles(&plan).map_err(cannot_cut)?;
+        let mut inputs: Vec<u32> = inputs.iter().map(|input| input.stage_id as u32).collect();
+        inputs.sort_unstable();
+        inputs.dedup();
+        let tasks = plan.children().first().map_or(1, |child| child.output_partitioning().partition_count());
+        Ok(Self { id: id as u32, inputs, tasks: tasks as u32, sql: fragment_sql::describe(&plan, names), plan })
+    }
+
+    /// The stage with its inputs' outputs filled in.
+    pub(crate) fn resolve(&self, locations: &Locations) -> Result<Arc<dyn ExecutionPlan>> {
+        remove_unresolved_shuffles(Arc::clone(&self.plan), locations)
+            .map_err(|error| EngineError::encode(format!("stage {}: {error}", self.id)))
+    }
+
+    /// Whether the rows of each partition have an order.
+    fn is_ordered(&self) -> bool {
+        self.plan.children().first().is_some_and(|child| child.output_ordering().is_some())
+    }
+
+    /// The plan as text, for EXPLAIN VERBOSE.
+    #[must_use]
+    pub fn display(&self) -> String {
+        datafusion::physical_plan::displayable(self.plan.as_ref()).indent(false).to_string()
+    }
+}
+
+/// A resolved stage's plan with its leaves restricted to one task.
+pub(crate) fn restrict(resolved: &Arc<dyn ExecutionPlan>, task: u32) -> Result<Arc<dyn ExecutionPlan>> {
+    restrict_plan_to_partitions(Arc::clone(resolved), &[task as usize]).map_err(EngineError::from)
+}
+
+/// All stages of a query; the last one writes the answer.
+#[derive(Debug, Clone)]
+pub struct StagePlans {
+    /// Inputs first.
+    pub stages: Vec<StagePlan>,
+    /// The answer's schema.
+    pub schema: SchemaRef,
+    /// Whether the answer's partitions must be read in their order.
+    pub(crate) ordered: bool,
+    /// Settings that the workers need, where they differ from the board's own.
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+impl StagePlans {
+    /// Tasks of all stages.
+    #[must_use]
+    pub fn task_count(&self) -> u32 {
+        self.stages.iter().map(|stage| stage.tasks).sum()
+    }
+
+    pub(crate) fn stage(&self, id: u32) -> Option<&StagePlan> {
+        self.stages.iter().find(|stage| stage.id == id)
+    }
+
+    /// The bytes of `stages.bin`.
+    pub fn encode(&self) -> Result<Bytes> {
+        let entry = |stage: &StagePlan| {
+            let plan = codec::encode_plan(Arc::clone(&stage.plan))?;
+            Ok(StageEntry { id: stage.id, plan, sql: stage.sql.clone() })
+        };
+        let file = StagesFile {
+            format: StagesFile::FORMAT,
+            engine_version: codec::engine_version(),
+            settings: self.settings.iter().cloned().collect(),
+            stages: self.stages.iter().map(entry).collect::<Result<_>>()?,
+        };
+        Ok(file.encode_to_vec().into())
+    }
+
+    /// What [`Self::encode`] wrote, by a program of the same engine version.
+    pub fn decode(bytes: &[u8], context: &TaskContext) -> Result<Self> {
+        let file = StagesFile::decode(bytes).map_err(EngineError::decode)?;
+        codec::check_version(&file.engine_version)?;
+        let stage = |entry: StageEntry| {
+            let plan = codec::decode_plan(&entry.plan, context)?;
+            let stage = StagePlan::new(plan, entry.id as usize, &FrameNames::default())?;
+            Ok(StagePlan { sql: entry.sql, ..stage })
+        };
+        let stages = file.stages.into_iter().map(stage).collect::<Result<Vec<_>>>()?;
+        let last = stages.last().ok_or_else(|| EngineError::decode("there is no stage"))?;
+        let (schema, ordered) = (last.plan.schema(), last.is_ordered());
+        Ok(Self { stages, schema, ordered, settings: file.settings.into_iter().collect() })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StagesFile {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(string, tag = "2")]
+    engine_version: String,
+    #[prost(btree_map = "string, string", tag = "3")]
+    settings: std::collections::BTreeMap<String, String>,
+    #[prost(message, repeated, tag = "4")]
+    stages: Vec<StageEntry>,
+}
+
+impl StagesFile {
+    const FORMAT: u32 = 1;
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StageEntry {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    plan: Bytes,
+    #[prost(string, tag = "3")]
+    sql: String,
+}
+
+/// Cuts `plan`, which was made under [`crate::board_config`]. [`EngineError::CannotCut`] says why it cannot be; the
+/// query then runs locally. Pure but for CPU.
+pub fn split(
+    plan: &Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+    query: &QueryId,
+    names: &FrameNames,
+) -> Result<StagePlans> {
+    check_leaves(plan.as_ref())?;
+    let plan = gather_probe_sides(Arc::clone(plan)).map_err(cannot_cut)?;
+    let schema = plan.schema();
+    let job = JobId::new(query.to_string());
+    let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, options).map_err(cannot_cut)?;
+    let stages = cut
+        .into_iter()
+        .map(|stage| {
+            let id = stage.stage_id();
+            StagePlan::new(stage as Arc<dyn ExecutionPlan>, id, names)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    stages.iter().try_for_each(|stage| check_leaves(stage.plan.as_ref()))?;
+    let ordered = stages.last().is_some_and(StagePlan::is_ordered);
+    let plans = StagePlans { stages, schema, ordered, settings: config::differences(options) };
+    check_size(&plans)?;
+    Ok(plans)
+}
+
+fn cannot_cut(error: impl std::fmt::Display) -> EngineError {
+    EngineError::CannotCut(error.to_string())
+}
+
+fn check_size(plans: &StagePlans) -> Result<()> {
+    let (stages, tasks) = (plans.stages.len(), plans.task_count() as usize);
+    if stages == 0 || stages > STAGES_MAX || tasks > TASKS_MAX {
+        return Err(EngineError::CannotCut(format!("it would take {stages} stages and {tasks} tasks")));
+    }
+    Ok(())
+}
+
+/// Whether every leaf can be restricted to one task's share.
+fn check_leaves(plan: &dyn ExecutionPlan) -> Result<()> {
+    if !plan.children().is_empty() {
+        return plan.children().into_iter().try_for_each(|child| check_leaves(child.as_ref()));
+    }
+    let known = plan.is::<PlaceholderRowExec>() || plan.is::<EmptyExec>() || plan.is::<UnresolvedShuffleExec>();
+    let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
+    let stored = source.is_some_and(|source| {
+        let source: &dyn std::any::Any = source.as_ref();
+        source.is::<FileScanConfig>() || source.is::<MemorySourceConfig>()
+    });
+    if known || stored { Ok(()) } else { Err(EngineError::CannotCut(format!("it reads from {}", plan.name()))) }
+}
+
+/// Gives a join that remembers unmatched rows of its collected side a probe side of one partition: its memory is
+/// one process's, and every task of several would report the same rows as unmatched.
+fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    let gather = |node: Arc<dyn ExecutionPlan>| {
+        let probe = match remembering_join(node.as_ref()) {
+            Some(probe) if node.children()[probe].output_partitioning().partition_count() > 1 => probe,
+            _ => return Ok(Transformed::no(node)),
+        };
+        let mut children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
+        children[probe] = Arc::new(CoalescePartitionsExec::new(Arc::clone(&children[probe])));
+        replace_children_if_necessary(node, children).map(Transformed::yes)
+    };
+    Ok(plan.transform_up(gather)?.data)
+}
+
+/// The index of the probe side, if `plan` is a join that reports rows of its collected side at the end.
+fn remembering_join(plan: &dyn ExecutionPlan) -> Option<usize> {
+    let join_type = match plan.downcast_ref::<NestedLoopJoinExec>() {
+        Some(join) => *join.join_type(),
+        None => plan.downcast_ref::<PiecewiseMergeJoinExec>()?.join_type(),
+    };
+    let remembers = matches!(
+        join_type,
+        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
+    );
+    remembers.then_some(1)
+}

@@ -1,0 +1,130 @@
+//! What goes wrong costs time and never rows.
+
+use std::time::Duration;
+
+use apiary_core::ErrorKind;
+use apiary_swarm::NodeState;
+use datafusion::prelude::SessionConfig;
+use futures::TryStreamExt;
+use tokio_util::sync::CancellationToken;
+
+use super::colony::{Colony, rows, unwrap};
+use crate::{EngineError, Outcome, board_config, run_on_board};
+
+const SQL: &str = "SELECT t.k, count(*), sum(v), max(u.name) FROM t JOIN u ON t.k = u.k GROUP BY t.k";
+
+async fn filled() -> Colony {
+    let colony = Colony::new();
+    colony.fill().await;
+    colony
+}
+
+async fn plain(colony: &Colony, sql: &str) -> Vec<String> {
+    let context = colony.session(SessionConfig::new().with_target_partitions(1)).await;
+    rows(&context.sql(sql).await.unwrap().collect().await.unwrap(), false)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_dies_with_claims_is_replaced() {
+    let colony = filled().await;
+    let doomed = colony.worker("pi-1", Duration::from_secs(600));
+    let (query, _) = colony.cut(SQL, board_config(3)).await.unwrap();
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    colony.bucket.clock().sleep(Duration::from_millis(300)).await;
+    doomed.stop.cancel();
+    colony.see(&doomed, NodeState::Dead);
+    colony.worker("pi-2", Duration::ZERO);
+    let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+    assert_eq!(rows(&batches, false), plain(&colony, SQL).await);
+    assert!(result.metrics.progress().retries >= 1);
+    assert!(result.metrics.tasks().iter().all(|task| task.node == "pi-2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_was_only_thought_dead_changes_nothing() {
+    let colony = filled().await;
+    let slow = colony.worker("pi-1", Duration::from_millis(3500));
+    let (query, id) = colony.cut(SQL, board_config(2)).await.unwrap();
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    colony.bucket.clock().sleep(Duration::from_millis(100)).await;
+    colony.see(&slow, NodeState::Dead);
+    colony.worker("pi-2", Duration::ZERO);
+    let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+    assert_eq!(rows(&batches, false), plain(&colony, SQL).await);
+    colony.is_swept(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_querys_own_fault_is_told_once_and_in_its_own_words() {
+    let colony = filled().await;
+    colony.worker("pi-1", Duration::ZERO);
+    let error = colony.ask("SELECT id, 100 / (id - 7) FROM t", board_config(2)).await.unwrap_err();
+    assert!(matches!(error, EngineError::Query(_)), "{error:?}");
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::SqlSyntax, "Divide by zero error"));
+    let failures = |outcome: &&Outcome| matches!(outcome, Outcome::Failed(_));
+    assert!(colony.ended.lock().unwrap().iter().filter(failures).count() <= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cell_that_is_gone_is_a_store_error_with_its_attempts() {
+    let colony = filled().await;
+    let (query, id) = colony.cut("SELECT sum(v) FROM t", board_config(2)).await.unwrap();
+    let cells = colony.bucket.list("frames/t/", None, 9).await.unwrap();
+    let key = apiary_bucket::Key::parse(&cells[0].key).unwrap();
+    colony.bucket.delete(&key).await.unwrap();
+    colony.worker("pi-1", Duration::ZERO);
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    let error = unwrap(result.stream.try_collect::<Vec<_>>().await.unwrap_err());
+    assert!(matches!(error, EngineError::Abandoned { .. }), "{error:?}");
+    assert!(error.to_string().contains("attempt 4 on pi-1"), "{error}");
+    colony.is_swept(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_query_ends_and_leaves_nothing() {
+    let colony = filled().await;
+    colony.worker("pi-1", Duration::from_secs(600));
+    let (query, id) = colony.cut(SQL, board_config(2)).await.unwrap();
+    let cancel = CancellationToken::new();
+    let result = run_on_board(&colony.env(), query, cancel.clone(), |_| {}).await.unwrap();
+    cancel.cancel();
+    let error = unwrap(result.stream.try_collect::<Vec<_>>().await.unwrap_err());
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    colony.is_swept(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_takes_its_query_along() {
+    let colony = filled().await;
+    let (query, id) = colony.cut(SQL, board_config(2)).await.unwrap();
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    drop(result);
+    colony.is_swept(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_coordinator_goes_on_where_the_first_stopped() {
+    let colony = filled().await;
+    let (query, _) = colony.cut(SQL, board_config(3)).await.unwrap();
+    let (record, plans) = (query.record.clone(), query.plans.clone());
+    let first = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    colony.bucket.clock().sleep(Duration::from_millis(100)).await;
+    let second = crate::BoardQuery { record, plans };
+    let second = run_on_board(&colony.env(), second, CancellationToken::new(), |_| {}).await.unwrap();
+    let error = unwrap(first.stream.try_collect::<Vec<_>>().await.unwrap_err());
+    assert!(error.to_string().contains("another coordinator"), "{error}");
+    colony.worker("pi-1", Duration::ZERO);
+    let batches: Vec<_> = second.stream.try_collect().await.unwrap();
+    assert_eq!(rows(&batches, false), plain(&colony, SQL).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_persons_query_id_is_refused() {
+    let colony = filled().await;
+    let (mut query, _) = colony.cut(SQL, board_config(2)).await.unwrap();
+    let same = crate::BoardQuery { record: query.record.clone(), plans: query.plans.clone() };
+    let _first = run_on_board(&colony.env(), same, CancellationToken::new(), |_| {}).await.unwrap();
+    query.record.principal = "somebody else".to_owned();
+    let error = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+}

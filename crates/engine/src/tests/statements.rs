@@ -1,0 +1,152 @@
+//! What the board answers is what plain DataFusion answers.
+
+use std::time::Duration;
+
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::colony::{Colony, rows};
+use crate::{board_config, spilling_board_config};
+
+/// Statements that must be cut. A leading `!` says that their rows have an order.
+const STATEMENTS: &[&str] = &[
+    "SELECT 1 AS one, 'x' AS text",
+    "SELECT * FROM t",
+    "SELECT count(*) FROM t",
+    "SELECT count(*), sum(v), min(day), max(s), avg(v), avg(d) FROM t",
+    "SELECT count(*) FROM nothing",
+    "SELECT * FROM nothing",
+    "SELECT s, count(*) FROM nothing GROUP BY s",
+    "SELECT t.id FROM t JOIN nothing ON t.id = nothing.id",
+    "SELECT t.id, nothing.s FROM t LEFT JOIN nothing ON t.id = nothing.id WHERE t.id < 20",
+    "SELECT * FROM t WHERE v = 77 AND k = 3",
+    "SELECT * FROM t WHERE id < 0",
+    "SELECT k, count(*), sum(v), count(v), sum(d) FROM t GROUP BY k",
+    "!SELECT k, s, sum(v) AS total FROM t GROUP BY k, s HAVING sum(v) > 200 ORDER BY total DESC, k, s",
+    "!SELECT id, v FROM t ORDER BY v NULLS FIRST, id DESC LIMIT 17",
+    "!SELECT id FROM t ORDER BY id LIMIT 10 OFFSET 290",
+    "SELECT count(*) FROM (SELECT id FROM t LIMIT 333)",
+    "SELECT DISTINCT k, v % 2 FROM t",
+    "SELECT count(DISTINCT s), count(DISTINCT v), k FROM t GROUP BY k",
+    "SELECT t.id, u.name FROM t JOIN u ON t.k = u.k WHERE t.v > 50",
+    "SELECT t.id, u.name FROM t LEFT JOIN u ON t.k = u.k AND u.w > 30",
+    "SELECT t.id, u.name FROM t RIGHT JOIN u ON t.k = u.k AND t.v < 10",
+    "SELECT t.id, u.name FROM t FULL JOIN u ON t.k = u.k AND t.id < 50",
+    "SELECT a.id, b.id FROM t a JOIN t b ON a.id = b.v WHERE a.k = 2",
+    "SELECT u.name, t.id FROM u LEFT JOIN t ON u.w > t.id AND t.id < 25",
+    "SELECT u.name, t.id FROM u FULL JOIN t ON u.w > t.id + 40 WHERE t.id < 60 OR t.id IS NULL",
+    "SELECT u.name FROM u WHERE EXISTS (SELECT 1 FROM t WHERE t.v > u.w + 20)",
+    "SELECT u.name FROM u WHERE NOT EXISTS (SELECT 1 FROM t WHERE t.v > u.w + 20)",
+    "SELECT a.name, b.name FROM u a CROSS JOIN u b",
+    "SELECT a.name, t.id FROM u a, t WHERE t.id < 5",
+    "SELECT id FROM t WHERE k IN (SELECT k FROM u WHERE w < 30)",
+    "SELECT id FROM t WHERE k NOT IN (SELECT k FROM u WHERE w < 30 AND k IS NOT NULL)",
+    "SELECT id FROM t WHERE k NOT IN (SELECT k FROM u)",
+    "SELECT id FROM t WHERE v > (SELECT avg(v) FROM t) AND k = (SELECT max(k) FROM u WHERE k < 5)",
+    "SELECT id, v FROM t a WHERE v = (SELECT max(v) FROM t b WHERE b.k = a.k)",
+    "SELECT id FROM t UNION ALL SELECT w FROM u UNION ALL SELECT 5",
+    "SELECT k FROM t UNION SELECT k FROM u",
+    "SELECT k FROM t INTERSECT SELECT k FROM u",
+    "SELECT k FROM t EXCEPT SELECT k FROM u WHERE k > 2",
+    "SELECT k FROM u EXCEPT SELECT k FROM t WHERE k > 2",
+    "SELECT x, count(*) FROM (SELECT k AS x FROM t UNION ALL SELECT k FROM u UNION ALL SELECT v FROM t) GROUP BY x",
+    "SELECT count(*), 'a' FROM t UNION ALL SELECT count(*), 'b' FROM u UNION ALL SELECT sum(v), 'c' FROM t",
+    "SELECT * FROM (SELECT k, count(*) c FROM t GROUP BY k) a JOIN (SELECT k, sum(w) w FROM u GROUP BY k) b ON a.k = b.k",
+    "SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) AS n, sum(v) OVER (PARTITION BY k ORDER BY id) FROM t",
+    "SELECT id, rank() OVER (ORDER BY v, id), lag(id) OVER (ORDER BY id) FROM t",
+    "SELECT k, s, sum(v), grouping(k) FROM t GROUP BY ROLLUP (k, s)",
+    "SELECT k, day, count(*) FROM t GROUP BY GROUPING SETS ((k), (day), ())",
+    "WITH a AS (SELECT k, max(v) AS m FROM t GROUP BY k), b AS (SELECT k, m FROM a WHERE m > 90) \
+     SELECT a.k, b.m, u.name FROM a LEFT JOIN b ON a.k = b.k LEFT JOIN u ON u.k = a.k",
+    "SELECT CASE WHEN v IS NULL THEN 'none' WHEN v > 50 THEN 'high' ELSE 'low' END AS c, count(*) FROM t GROUP BY 1",
+    "SELECT date_trunc('month', day), sum(v) FROM t GROUP BY 1",
+    "SELECT k, array_agg(id ORDER BY id DESC) FROM t WHERE id < 40 GROUP BY k",
+    "SELECT t.k, v.x FROM t JOIN (VALUES (1, 'a'), (2, 'b'), (3, NULL)) AS v(k, x) ON t.k = v.k WHERE t.id < 30",
+    "SELECT median(v), stddev(v) FROM t WHERE k < 3",
+    "!SELECT id, h FROM big WHERE k < 900 ORDER BY h, id LIMIT 20000",
+    "SELECT k, count(*), min(h) FROM big GROUP BY k",
+    "SELECT a.h, b.id FROM big a JOIN big b ON a.id = b.id + 1",
+];
+
+async fn expected(plain: &SessionContext, sql: &str, in_order: bool) -> Vec<String> {
+    rows(&plain.sql(sql).await.unwrap().collect().await.unwrap(), in_order)
+}
+
+async fn agrees_under(config: SessionConfig) {
+    let colony = Colony::new();
+    colony.fill().await;
+    for name in ["pi-1", "pi-2", "pi-3"] {
+        colony.worker(name, Duration::ZERO);
+    }
+    let plain = colony.session(SessionConfig::new().with_target_partitions(2)).await;
+    for statement in STATEMENTS {
+        let in_order = statement.starts_with('!');
+        let sql = statement.trim_start_matches('!');
+        let answered = colony.ask(sql, config.clone()).await.unwrap_or_else(|error| unreachable!("{sql}: {error}"));
+        assert_eq!(rows(&answered.batches, in_order), expected(&plain, sql, in_order).await, "{sql}");
+        let tasks = answered.plans.task_count() as usize;
+        assert_eq!(answered.metrics.tasks().len(), tasks, "{sql}");
+        assert_eq!(answered.metrics.progress().retries, 0, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_board_answers_as_one_process_does() {
+    agrees_under(board_config(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_with_both_sides_of_every_join_shuffled() {
+    agrees_under(without_broadcast(board_config(4))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_with_joins_that_spill() {
+    agrees_under(without_broadcast(spilling_board_config(3)).with_batch_size(100)).await;
+}
+
+/// No join side is small enough to be sent whole, but where a join is right in no other way.
+fn without_broadcast(config: SessionConfig) -> SessionConfig {
+    config
+        .set_usize("ballista.optimizer.broadcast_join_threshold_bytes", 1)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", 0)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold_rows", 0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_reads_from_no_stored_thing_is_not_cut() {
+    let colony = Colony::new();
+    colony.fill().await;
+    let recursive = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT * FROM n";
+    for sql in ["SELECT * FROM generate_series(1, 10)", recursive, "SELECT * FROM information_schema.tables"] {
+        let error = colony.cut(sql, board_config(2)).await.unwrap_err();
+        assert!(error.is_cannot_cut(), "{sql}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_stages_are_the_stages() {
+    let colony = Colony::new();
+    colony.fill().await;
+    let sql = "SELECT k, sum(v) FROM t WHERE s > 's2' GROUP BY k ORDER BY k";
+    let (query, _) = colony.cut(sql, board_config(3)).await.unwrap();
+    let context = colony.session(board_config(1)).await;
+    let decoded = crate::StagePlans::decode(&query.plans.encode().unwrap(), &context.task_ctx()).unwrap();
+    for (stored, planned) in decoded.stages.iter().zip(&query.plans.stages) {
+        assert_eq!((stored.id, stored.tasks, &stored.inputs), (planned.id, planned.tasks, &planned.inputs));
+        assert_eq!(stored.display(), planned.display());
+    }
+    assert_eq!((decoded.ordered, decoded.settings), (query.plans.ordered, query.plans.settings));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_reads_as_sql_where_it_can() {
+    let colony = Colony::new();
+    colony.fill().await;
+    let sql = "SELECT k, sum(v) AS total FROM t WHERE s > 's2' GROUP BY k ORDER BY total LIMIT 3";
+    let (query, _) = colony.cut(sql, board_config(3)).await.unwrap();
+    let told: Vec<&str> = query.plans.stages.iter().map(|stage| stage.sql.as_str()).collect();
+    let scan = "SELECT k, sum(t.v) FROM lab.box.t WHERE s > s2 GROUP BY k";
+    assert!(told[0].starts_with(scan), "{told:#?}");
+    assert!(told[0].contains("-- distribute by Hash"), "{told:#?}");
+    assert!(told[1].contains("FROM stage_1") && told[1].contains("ORDER BY"), "{told:#?}");
+}
