@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, AsArray, Int32Array, RecordBatch, StringArray},
+    array::{AsArray, Int32Array, RecordBatch, StringArray},
     datatypes::{DataType, Field, Int32Type, Schema},
 };
 use proptest::prelude::*;

@@ -1,0 +1,58 @@
+//! The writer of one node: what it needs, and the way from a frame's path to its ledger.
+
+use std::sync::Arc;
+
+use apiary_bucket::Bucket;
+use apiary_cell::CellFormat;
+use apiary_core::{FramePath, TxnId};
+use apiary_ledger::{FrameRecord, Frames, Registry, Snapshot, delta_schema};
+
+use crate::{Result, pipeline::Pipeline, shaper::Sizes};
+
+/// Plain settings of a writer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestSettings {
+    /// Memory of one bee's chamber in bytes: one write takes about one and a half of it, whatever its size, and cells
+    /// aim at a quarter.
+    pub chamber_bytes: u64,
+    /// The node's name, for people who read the ledger.
+    pub node: String,
+}
+
+/// Writes frames. Cheap to clone; clones share everything.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    pub(crate) bucket: Bucket,
+    registry: Registry,
+    pub(crate) frames: Frames,
+    pub(crate) settings: Arc<IngestSettings>,
+}
+
+impl Ingest {
+    /// A writer over `bucket`.
+    #[must_use]
+    pub fn new(bucket: Bucket, registry: Registry, frames: Frames, settings: IngestSettings) -> Self {
+        Self { bucket, registry, frames, settings: Arc::new(settings) }
+    }
+
+    /// The frame and its newest version.
+    pub(crate) async fn newest(&self, path: &FramePath) -> Result<(Arc<FrameRecord>, Arc<Snapshot>)> {
+        let names = self.registry.namespace().await?;
+        let frame = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str())?;
+        let snapshot = self.frames.snapshot(&frame).await?;
+        Ok((frame, snapshot))
+    }
+
+    /// A new transaction's id.
+    pub(crate) fn new_txn(&self) -> TxnId {
+        TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref())
+    }
+
+    /// The way into the bucket for cells of `snapshot`'s frame.
+    pub(crate) fn pipeline(&self, snapshot: &Snapshot, txn: TxnId) -> Result<Pipeline> {
+        let storage = delta_schema::storage_schema(&snapshot.schema)?;
+        let format = CellFormat::new(&snapshot.schema, &storage);
+        let sizes = Sizes::for_chamber(self.settings.chamber_bytes);
+        Pipeline::new(&self.bucket, snapshot.folder(), txn, format, sizes)
+    }
+}

@@ -1,0 +1,31 @@
+//! Writes: the one place where cells and ledger meet.
+//!
+//! Rows come in as a stream of batches. They are made to fit the frame ([`conform`]), split by partition, encoded into
+//! cells of the size that a bee can carry, uploaded, and named by one commit: all of them or none
+//! ([`Ingest::append`]). The same machinery merges small cells ([`Ingest::compact`]). [`files`] reads what people
+//! bring: Parquet, CSV, JSON lines. Nothing in here plans a query.
+
+mod append;
+mod commit;
+mod compact;
+mod conform;
+mod digest;
+mod error;
+pub mod files;
+mod ingest;
+mod limits;
+mod off_thread;
+mod pipeline;
+mod schema;
+mod shaper;
+
+pub use append::{AppendOptions, WriteReport};
+pub use compact::CompactReport;
+pub use conform::{Conformer, conform};
+pub use error::{IngestError, Result};
+pub use ingest::{Ingest, IngestSettings};
+pub use limits::{IDEMPOTENCY_KEY_BYTES_MAX, PARTITIONS_MAX};
+pub use schema::{sql_type, storable_schema};
+
+#[cfg(test)]
+mod tests;
