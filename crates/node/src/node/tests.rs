@@ -227,3 +227,22 @@ async fn work_shows_in_the_heartbeat() {
     assert_eq!((beat.bees.busy, beat.bees.total), (2, 2));
     assert!((beat.temperature - 0.4).abs() < 1e-9);
 }
+
+#[tokio::test]
+async fn a_folder_is_a_colony_for_two_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let join = async |name: &str| {
+        let bucket = Bucket::open(&format!("file://{}", folder.path().join("bucket").display())).unwrap();
+        Node::join(bucket, NodeSettings::new("", folder.path().join(name))).await.unwrap()
+    };
+    let (a, b) = (join("a").await, join("b").await);
+    assert_eq!(a.cluster, b.cluster);
+    a.start_pulse(CancellationToken::new());
+    b.start_pulse(CancellationToken::new());
+    let seen = async || a.look().await.unwrap().len() == 2;
+    let both = async { while !seen().await {} };
+    tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+    b.leave().await;
+    a.leave().await;
+    assert!(a.look().await.unwrap().is_empty());
+}

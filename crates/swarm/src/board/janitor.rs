@@ -53,8 +53,14 @@ impl Board {
     /// Deletes queries that are older than [`SWEEP_AGE`] and have no live owner in `world`. Two janitors at once are
     /// harmless. 1 LIST, 1 more per query, 2 LISTs and 1 GET per old query.
     pub async fn sweep(&self, world: &[NodeView]) -> Result<SweepReport> {
+        match self.store_now_ms().await? {
+            Some(store_now_ms) => self.sweep_at(store_now_ms, world).await,
+            None => Ok(SweepReport::default()),
+        }
+    }
+
+    pub(super) async fn sweep_at(&self, store_now_ms: i64, world: &[NodeView]) -> Result<SweepReport> {
         let mut report = SweepReport::default();
-        let Some(store_now_ms) = self.store_now_ms().await? else { return Ok(report) };
         for (query, first_ms) in self.queries().await? {
             report.queries_seen += 1;
             let young = SweepCandidate { query, newest_ms: first_ms, owner_alive: false };

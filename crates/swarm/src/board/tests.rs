@@ -166,3 +166,37 @@ async fn a_young_query_survives_the_sweep() {
     assert_eq!((report.queries_seen, report.queries_swept), (1, 0));
     assert_eq!(board.list_open().await.unwrap(), [query]);
 }
+
+const IN_TWO_DAYS_MS: i64 = 2 * 24 * 3600 * 1000;
+
+fn later_ms() -> i64 {
+    apiary_core::Clock::wall_ms(&SystemClock) + IN_TWO_DAYS_MS
+}
+
+#[tokio::test]
+async fn an_old_query_without_an_owner_is_swept_with_its_pointer_and_output() {
+    let (board, query) = board();
+    board.open_query(&question(query), Bytes::new()).await.unwrap();
+    let file = apiary_bucket::layout::out(&query, 1, 0, "nonce-of-pi-1", "1/0/data.arrow");
+    board.bucket().put(&file, Bytes::from_static(b"rows")).await.unwrap();
+    let dangling = QueryId::new(&SystemClock, &SystemRng);
+    board.point(&dangling).await.unwrap();
+    let report = board.sweep_at(later_ms(), &[]).await.unwrap();
+    assert_eq!((report.queries_seen, report.queries_swept, report.objects_deleted), (2, 2, 3));
+    assert!(board.bucket().list(apiary_bucket::layout::queries_prefix(), None, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_old_query_of_a_live_owner_stays_and_of_its_past_life_goes() {
+    let (board, query) = board();
+    let now = life();
+    board.open_query(&question(query), Bytes::new()).await.unwrap();
+    board.take_ownership(&query, 1, &OwnerRecord::new(worker("queen"), now)).await.unwrap();
+    let seen = |incarnation| crate::NodeView {
+        heartbeat: crate::heartbeat::tests::sample("queen", incarnation, 1),
+        state: crate::NodeState::Alive,
+        seen_ago: std::time::Duration::ZERO,
+    };
+    assert_eq!(board.sweep_at(later_ms(), &[seen(now)]).await.unwrap().queries_swept, 0);
+    assert_eq!(board.sweep_at(later_ms(), &[seen(life())]).await.unwrap().queries_swept, 1);
+}
