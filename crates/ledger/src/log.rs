@@ -157,7 +157,9 @@ impl<K: LogKind> Reader<'_, K> {
         let prefix = self.log.kind.prefix();
         let after = self.at.as_ref().map(|head| self.log.kind.key(head.version));
         let listing = self.log.bucket.list(&prefix, after.as_ref().map(AsRef::as_ref), LISTED_MAX);
-        let Some(range) = self.range(&within(&prefix, listing).await?) else { return Ok(None) };
+        // Listed before `self` is looked at again: a reference to the stream must not live across the wait.
+        let listed = within(&prefix, listing).await?;
+        let Some(range) = self.range(&listed) else { return Ok(None) };
         let (bucket, kind) = (self.log.bucket.clone(), self.log.kind.clone());
         let get = move |version: u64| {
             let (bucket, key) = (bucket.clone(), kind.key(Version(version)));

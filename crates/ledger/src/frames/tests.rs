@@ -4,7 +4,7 @@ mod faulty;
 
 use std::collections::BTreeMap;
 
-use apiary_core::{CellStats, ColumnStats, ErrorKind, SeededRng, StatValue, SystemClock};
+use apiary_core::{CellStats, ColumnStats, ErrorKind, SeededRng, StatValue};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use self::faulty::{Fault, Faulty, QuickClock};
@@ -42,7 +42,7 @@ fn append(frame: &FrameRecord, id: TxnId, rows: u64) -> Transaction {
 }
 
 fn id(seed: u64) -> TxnId {
-    TxnId::new(&SystemClock, &SeededRng::new(seed))
+    TxnId::new(&QuickClock::default(), &SeededRng::new(seed))
 }
 
 async fn cold(bucket: &Bucket, frame: &FrameRecord) -> Arc<Snapshot> {
