@@ -1,7 +1,7 @@
 //! Every failure of a call, as what travels to its client: what, where, why, and what to type next.
 
 use apiary_bucket::BucketError;
-use apiary_core::{ErrorKind, IdError, NameError, units};
+use apiary_core::{ErrorKind, NameError, ids::IdError, units};
 use apiary_engine::EngineError;
 use apiary_ingest::IngestError;
 use apiary_ledger::LedgerError;
