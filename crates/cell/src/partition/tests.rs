@@ -61,8 +61,8 @@ proptest! {
         let batch = batch(regions.iter().map(|r| Some(r.as_str())).collect(), days);
         let mut seen = Vec::new();
         for (values, part) in split(&batch, &by(&["region", "day"])).unwrap() {
-            let (regions, days) = (part.column(0).as_string::<i32>(), part.column(1).clone());
-            let days = arrow::compute::cast(&days, &DataType::Int32).unwrap();
+            let regions = part.column(0).as_string::<i32>();
+            let days = arrow::compute::cast(part.column(1), &DataType::Int32).unwrap();
             for row in 0..part.num_rows() {
                 let (region, day) = (regions.value(row), days.as_primitive::<Int32Type>().value(row));
                 prop_assert_eq!(&values, &vec![StatValue::Text(region.to_owned()), StatValue::Date(day)]);
