@@ -39,19 +39,16 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
         message: tidy(&core.message()),
         hint: hint.map(str::to_owned),
     };
+    if let Some(cell) = missing_cell(&core.message()) {
+        let message = format!("the cell '{cell}' is gone from the bucket although the ledger names it");
+        return QueryError::Run { kind: ErrorKind::Corrupt, message, hint: None };
+    }
     match core {
         DataFusionError::ResourcesExhausted(_) => run(
             ErrorKind::MemoryBudget,
             Some("read fewer columns or rows, or give the nodes more memory (apiary start --memory)"),
         ),
-        DataFusionError::ObjectStore(store) => match store.as_ref() {
-            object_store::Error::NotFound { path, .. } => QueryError::Run {
-                kind: ErrorKind::Corrupt,
-                message: format!("the cell '{path}' is gone from the bucket although the ledger names it"),
-                hint: None,
-            },
-            _ => run(ErrorKind::Storage, None),
-        },
+        DataFusionError::ObjectStore(_) => run(ErrorKind::Storage, None),
         DataFusionError::IoError(_) => run(ErrorKind::Storage, None),
         DataFusionError::ParquetError(_) => run(ErrorKind::Corrupt, Some("`apiary verify` names broken cells")),
         DataFusionError::External(inner) => match inner {
@@ -66,6 +63,12 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
         // Arithmetic, casts and functions on values that they do not take.
         _ => run(ErrorKind::SqlSyntax, None),
     }
+}
+
+/// The cell that the store does not have. The Parquet reader hands on the store's error as text only.
+fn missing_cell(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("Object at location ")?;
+    rest.split_once(" not found").map(|(path, _)| path).filter(|path| path.ends_with(".parquet"))
 }
 
 fn kind_of<E: std::error::Error + 'static>(
@@ -159,7 +162,7 @@ fn quoted_after<'a>(message: &'a str, mark: &str) -> Option<&'a str> {
 }
 
 /// First letter small, no full stop, no trace.
-fn tidy(message: &str) -> String {
+pub(crate) fn tidy(message: &str) -> String {
     let message = message.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or(message).trim();
     let message = message.trim_end_matches('.');
     let mut letters = message.chars();

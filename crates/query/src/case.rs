@@ -10,50 +10,74 @@
 //! columns Region, temp:   SELECT REGION AS r, Temp FROM f AS X ORDER BY region
 //!                     ->  SELECT "Region" AS r, Temp FROM f AS X ORDER BY "Region"      (the rest folds as always)
 //! ```
-//! If two spellings exist (`a` and `A`), the one that is written counts, else the lower-case one.
+//! Where the frames of one statement spell a column differently (`Region` here, `region` there), all of them show it
+//! in lower case for that statement, so that one name means it everywhere.
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query, RenameSelectItem,
-    Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
-    WildcardAdditionalOptions,
+use datafusion::{
+    arrow::datatypes::Schema,
+    sql::sqlparser::ast::{
+        ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query,
+        RenameSelectItem, Select, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableFactor, TableWithJoins,
+        VisitMut, VisitorMut, WildcardAdditionalOptions,
+    },
 };
 
-/// The spellings of all columns, by folded name.
-pub(crate) struct Spellings(HashMap<String, Vec<String>>);
+/// The columns whose names DataFusion's own folding does not find, by folded name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spellings(HashMap<String, Spelling>);
+
+#[derive(Debug, Clone)]
+struct Spelling {
+    /// As frames spell it.
+    known: Vec<String>,
+    /// As the statement sees it.
+    shown: String,
+}
 
 impl Spellings {
-    /// Collects `columns`; those that DataFusion's own folding finds alone are left out.
+    /// Collects `columns` of all frames.
     pub(crate) fn of<'a>(columns: impl Iterator<Item = &'a str>) -> Self {
-        let mut spellings: HashMap<String, Vec<String>> = HashMap::new();
+        let mut spellings: HashMap<String, Spelling> = HashMap::new();
         for column in columns {
-            let known = spellings.entry(column.to_lowercase()).or_default();
-            if !known.iter().any(|name| name == column) {
-                known.push(column.to_owned());
+            let new = || Spelling { known: Vec::new(), shown: column.to_owned() };
+            let spelling = spellings.entry(column.to_lowercase()).or_insert_with(new);
+            if !spelling.known.iter().any(|name| name == column) {
+                spelling.known.push(column.to_owned());
             }
         }
-        spellings.retain(|folded, known| known.len() > 1 || known[0] != *folded || !folded.is_ascii());
+        for (folded, spelling) in spellings.iter_mut().filter(|(_, spelling)| spelling.known.len() > 1) {
+            spelling.shown.clone_from(folded);
+        }
+        spellings
+            .retain(|folded, spelling| spelling.known.len() > 1 || spelling.shown != *folded || !folded.is_ascii());
         Self(spellings)
     }
 
-    /// Spells every name in `query` as its column is spelled.
-    pub(crate) fn apply(mut self, query: &mut Query) {
+    /// Spells every name in `query` as the statement sees it.
+    pub(crate) fn apply(&self, query: &mut Query) {
         if !self.0.is_empty() {
-            let ControlFlow::Continue(()) = query.visit(&mut self);
+            let ControlFlow::Continue(()) = query.visit(&mut Speller(&self.0));
         }
     }
 
+    /// How the statement sees the columns of a frame, if not as the frame spells them.
+    pub(crate) fn shown(&self, schema: &Schema) -> Option<Vec<String>> {
+        let shown = |name: &String| self.0.get(&name.to_lowercase()).map_or(name, |spelling| &spelling.shown).clone();
+        let all: Vec<String> = schema.fields().iter().map(|field| shown(field.name())).collect();
+        let same = schema.fields().iter().zip(&all).all(|(field, shown)| field.name() == shown);
+        (!same).then_some(all)
+    }
+}
+
+struct Speller<'a>(&'a HashMap<String, Spelling>);
+
+impl Speller<'_> {
     fn spell(&self, ident: &mut Ident) {
-        if ident.quote_style.is_some() {
-            return;
-        }
-        let folded = ident.value.to_lowercase();
-        let Some(known) = self.0.get(&folded) else { return };
-        let written = known.iter().find(|name| **name == ident.value);
-        let lower = known.iter().find(|name| **name == folded);
-        if let Some(name) = written.or(lower).or(known.first()) {
-            ident.value.clone_from(name);
+        let Some(spelling) = self.0.get(&ident.value.to_lowercase()) else { return };
+        if ident.quote_style.is_none() || spelling.known.contains(&ident.value) {
+            ident.value.clone_from(&spelling.shown);
             ident.quote_style = Some('"');
         }
     }
@@ -130,7 +154,7 @@ fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-impl VisitorMut for Spellings {
+impl VisitorMut for Speller<'_> {
     type Break = std::convert::Infallible;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
@@ -184,6 +208,8 @@ impl VisitorMut for Spellings {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field};
+
     use super::*;
     use crate::{Statement, parse};
 
@@ -215,9 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn of_two_spellings_the_written_one_counts() {
-        assert_eq!(spelled(&["a", "A"], "SELECT a, A FROM t"), "SELECT \"a\", \"A\" FROM t");
-        assert_eq!(spelled(&["Ab", "ab"], "SELECT AB FROM t"), "SELECT \"ab\" FROM t");
+    fn two_spellings_become_one() {
+        assert_eq!(spelled(&["a", "A"], "SELECT a, A, \"A\" FROM t"), "SELECT \"a\", \"a\", \"a\" FROM t");
+        let shown = |columns: &[&str]| {
+            let fields: Vec<_> = columns.iter().map(|name| Field::new(*name, DataType::Int64, true)).collect();
+            Spellings::of(["Ab", "ab", "C"].into_iter()).shown(&Schema::new(fields))
+        };
+        assert_eq!(shown(&["Ab", "C"]), Some(vec!["ab".to_owned(), "C".to_owned()]));
+        assert_eq!(shown(&["ab", "C"]), None);
     }
 
     #[test]

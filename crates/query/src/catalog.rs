@@ -10,10 +10,13 @@ use apiary_ledger::{Frames, Namespace, Snapshot};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
-    datasource::{TableType, object_store::ObjectStoreUrl},
+    common::TableReference,
+    datasource::{TableType, ViewTable, object_store::ObjectStoreUrl, provider_as_source},
     error::{DataFusionError, Result as DfResult},
+    logical_expr::{LogicalPlanBuilder, ident},
 };
 
+use crate::case::Spellings;
 use crate::table::{FrameTable, ScanLog};
 
 /// What one plan may see.
@@ -27,6 +30,8 @@ pub(crate) struct Colony {
     pub(crate) frames: Frames,
     /// Where cells are.
     pub(crate) cells_url: ObjectStoreUrl,
+    /// How the statement sees columns.
+    pub(crate) spellings: Spellings,
     /// Where scans report.
     pub(crate) log: ScanLog,
     /// Whether they report every cell.
@@ -50,9 +55,17 @@ impl Colony {
         boxes.map(|boxes| boxes.into_iter().cloned().collect()).unwrap_or_default()
     }
 
-    fn table(&self, path: FramePath, snapshot: Arc<Snapshot>) -> Arc<dyn TableProvider> {
+    fn table(&self, path: FramePath, snapshot: Arc<Snapshot>) -> DfResult<Arc<dyn TableProvider>> {
         let (cells_url, log) = (self.cells_url.clone(), self.log.clone());
-        Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose })
+        let shown = self.spellings.shown(&snapshot.schema);
+        let schema = Arc::clone(&snapshot.schema);
+        let name = path.frame.to_string();
+        let table: Arc<dyn TableProvider> =
+            Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose });
+        let Some(shown) = shown else { return Ok(table) };
+        let columns = schema.fields().iter().zip(shown).map(|(field, shown)| ident(field.name()).alias(shown));
+        let scan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(table), None)?;
+        Ok(Arc::new(ViewTable::new(scan.project(columns)?.build()?, None)))
     }
 }
 
@@ -115,14 +128,14 @@ impl SchemaProvider for OneBox {
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
         if let Some((path, snapshot)) = self.colony.pinned.get(&self.folded(name)) {
-            return Ok(Some(self.colony.table(path.clone(), Arc::clone(snapshot))));
+            return self.colony.table(path.clone(), Arc::clone(snapshot)).map(Some);
         }
         let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
         let record = self.colony.namespace.as_ref().and_then(|names| names.frame(hive, box_name, name).ok());
         let Some(record) = record else { return Ok(None) };
         let snapshot = self.colony.frames.snapshot(&record).await;
         let snapshot = snapshot.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok(Some(self.colony.table(record.path.clone(), snapshot)))
+        self.colony.table(record.path.clone(), snapshot).map(Some)
     }
 
     async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {

@@ -24,6 +24,8 @@ mod settings;
 mod show;
 mod statement;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};

@@ -20,6 +20,7 @@ use datafusion::{
 
 use crate::{
     Result, ScanReport, Session, advice,
+    case::Spellings,
     catalog::{Colony, Hives},
     runtime::cells_url,
     table::ScanLog,
@@ -28,27 +29,17 @@ use crate::{
 /// A statement and one snapshot of each frame that it names.
 #[derive(Debug, Clone)]
 pub struct Pinned {
-    sql: String,
-    ast: Query,
-    session: Session,
-    namespace: Option<Arc<Namespace>>,
-    snapshots: Vec<(FramePath, Arc<Snapshot>)>,
-    frames: Frames,
-    verbose: bool,
+    pub(crate) sql: String,
+    pub(crate) ast: Query,
+    pub(crate) spellings: Spellings,
+    pub(crate) session: Session,
+    pub(crate) namespace: Option<Arc<Namespace>>,
+    pub(crate) snapshots: Vec<(FramePath, Arc<Snapshot>)>,
+    pub(crate) frames: Frames,
+    pub(crate) verbose: bool,
 }
 
 impl Pinned {
-    pub(crate) fn new(
-        sql: String,
-        ast: Query,
-        session: Session,
-        namespace: Option<Arc<Namespace>>,
-        snapshots: Vec<(FramePath, Arc<Snapshot>)>,
-        frames: Frames,
-    ) -> Self {
-        Self { sql, ast, session, namespace, snapshots, frames, verbose: false }
-    }
-
     /// The frames and the versions that will be read.
     #[must_use]
     pub fn snapshots(&self) -> &[(FramePath, Arc<Snapshot>)] {
@@ -72,10 +63,24 @@ impl Pinned {
     /// `information_schema` looks up the frames it lists. The session's `target_partitions` goes before `config`'s.
     /// Fails with kind `SqlSyntax` or `NotFound`.
     pub async fn plan(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
+        let mut config = self.config(config);
+        let planned = self.plan_once(config.clone(), Arc::clone(&runtime)).await?;
+        if !planned.may_hide_nan || !config.options().optimizer.enable_dynamic_filter_pushdown {
+            return Ok(planned);
+        }
+        // Filters found while running prune row groups by footers, whose float bounds leave NaN out.
+        config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
+        config.options_mut().optimizer.enable_topk_dynamic_filter_pushdown = false;
+        config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
+        config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        self.plan_once(config, runtime).await
+    }
+
+    async fn plan_once(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
         let log = ScanLog::default();
         let ctx = SessionContext::new_with_state(
             SessionStateBuilder::new_with_default_features()
-                .with_config(self.config(config))
+                .with_config(config)
                 .with_runtime_env(runtime)
                 .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone())?))))
                 .build(),
@@ -88,9 +93,9 @@ impl Pinned {
         reading.verify_plan(&logical).map_err(told)?;
         let logical = state.optimize(&logical).map_err(told)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
-        let mut scans = log.take();
+        let (mut scans, may_hide_nan) = log.take();
         mark_answered(&physical, &mut scans);
-        Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans })
+        Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans, may_hide_nan })
     }
 
     fn config(&self, config: SessionConfig) -> SessionConfig {
@@ -113,6 +118,7 @@ impl Pinned {
             pinned: pinned.collect(),
             frames: self.frames.clone(),
             cells_url: cells_url()?,
+            spellings: self.spellings.clone(),
             log,
             verbose: self.verbose,
         })
@@ -132,6 +138,7 @@ pub struct Planned {
     pub scans: Vec<ScanReport>,
     /// What comes out.
     pub schema: SchemaRef,
+    may_hide_nan: bool,
 }
 
 impl std::fmt::Debug for Planned {

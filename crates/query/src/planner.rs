@@ -67,8 +67,10 @@ impl Planner {
         let snapshots = self.snapshots(&records).await?;
         let mut ast = statement.ast().clone();
         let columns = snapshots.iter().flat_map(|(_, snapshot)| snapshot.schema.fields());
-        Spellings::of(columns.map(|field| field.name().as_str())).apply(&mut ast);
-        Ok(Pinned::new(statement.sql().to_owned(), ast, session.clone(), namespace, snapshots, self.frames.clone()))
+        let spellings = Spellings::of(columns.map(|field| field.name().as_str()));
+        spellings.apply(&mut ast);
+        let (sql, session, frames) = (statement.sql().to_owned(), session.clone(), self.frames.clone());
+        Ok(Pinned { sql, ast, spellings, session, namespace, snapshots, frames, verbose: false })
     }
 
     async fn snapshots(&self, records: &[Arc<FrameRecord>]) -> Result<Vec<(FramePath, Arc<Snapshot>)>> {

@@ -116,8 +116,8 @@ fn within_frames(namespace: &Namespace, within: &[String], session: &Session) ->
         _ => (session.hive.clone(), session.box_name.clone()),
     };
     let inside = |record: &Arc<FrameRecord>| {
-        hive.as_ref().is_none_or(|hive| record.path.hive == *hive)
-            && box_name.as_ref().is_none_or(|box_name| record.path.box_name == *box_name)
+        hive.as_ref().is_none_or(|hive| record.path.hive.folded() == hive.folded())
+            && box_name.as_ref().is_none_or(|box_name| record.path.box_name.folded() == box_name.folded())
     };
     Ok(namespace.all_frames().into_iter().filter(inside).collect())
 }

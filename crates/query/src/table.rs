@@ -9,7 +9,10 @@ mod groups;
 mod prune;
 mod statistics;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use apiary_core::FramePath;
 use apiary_ledger::Snapshot;
@@ -25,25 +28,29 @@ use datafusion::{
         physical_plan::{FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
         source::DataSourceExec,
     },
-    error::Result as DfResult,
+    error::{DataFusionError, Result as DfResult},
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_plan::{ExecutionPlan, empty::EmptyExec, project_schema},
 };
-use object_store::{ObjectMeta, path::Path};
+use object_store::ObjectMeta;
 
 use crate::report::{CellReport, ScanReport};
 
-/// The reports of the scans of one plan, in the order in which they were planned.
+/// What the scans of one plan report, in the order in which they were planned.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ScanLog(Arc<Mutex<Vec<ScanReport>>>);
+pub(crate) struct ScanLog(Arc<Mutex<(Vec<ScanReport>, bool)>>);
 
 impl ScanLog {
     fn push(&self, report: ScanReport) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(report);
     }
 
-    /// Takes what is there.
-    pub(crate) fn take(&self) -> Vec<ScanReport> {
+    fn nan(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+    }
+
+    /// Takes the reports, and whether some scan reads a column of floats that may hold NaN.
+    pub(crate) fn take(&self) -> (Vec<ScanReport>, bool) {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -97,8 +104,7 @@ impl FrameTable {
     fn file(&self, cell: usize) -> DfResult<PartitionedFile> {
         let cell = &self.snapshot.cells[cell];
         let meta = ObjectMeta {
-            location: Path::parse(cell.key.as_ref())
-                .map_err(|error| datafusion::error::DataFusionError::External(error.into()))?,
+            location: cell.key.to_path().map_err(|error| DataFusionError::External(Box::new(error)))?,
             last_modified: chrono::DateTime::from_timestamp_millis(cell.modified_ms).unwrap_or_default(),
             size: cell.size_bytes,
             e_tag: None,
@@ -108,8 +114,13 @@ impl FrameTable {
         Ok(PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics)))
     }
 
-    fn source(&self, state: &dyn Session) -> DfResult<ParquetSource> {
-        let global = state.config_options().execution.parquet.clone();
+    fn source(&self, state: &dyn Session, kept: &[usize], columns: &BTreeSet<usize>) -> DfResult<ParquetSource> {
+        let mut global = state.config_options().execution.parquet.clone();
+        if self.may_hide_nan(kept, columns) {
+            self.log.nan();
+            global.pruning = false;
+            global.enable_page_index = false;
+        }
         let options = TableParquetOptions { global, ..TableParquetOptions::default() };
         let runtime = state.runtime_env();
         let reader = CachedParquetFileReaderFactory::new(
@@ -119,6 +130,23 @@ impl FrameTable {
         Ok(ParquetSource::new(Arc::clone(&self.snapshot.schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(reader)))
+    }
+    /// Whether a footer's float bounds may be narrower than the truth: Parquet leaves NaN out of them, DataFusion
+    /// sorts NaN above all numbers. Where there may be one, the ledger has no bounds, and footers must not prune.
+    fn may_hide_nan(&self, kept: &[usize], columns: &BTreeSet<usize>) -> bool {
+        let fields = self.snapshot.schema.fields();
+        let floats: Vec<_> =
+            columns.iter().map(|column| &fields[*column]).filter(|field| field.data_type().is_floating()).collect();
+        kept.iter().any(|cell| floats.iter().any(|field| bounds::may_hold_nan(&self.snapshot.cells[*cell], field)))
+    }
+
+    /// The columns that a scan looks at.
+    fn columns(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> BTreeSet<usize> {
+        let schema = &self.snapshot.schema;
+        let asked = projection.map_or_else(|| (0..schema.fields().len()).collect(), Clone::clone);
+        let filtered =
+            filters.iter().flat_map(Expr::column_refs).filter_map(|column| schema.index_of(&column.name).ok());
+        asked.into_iter().chain(filtered).collect()
     }
 }
 
@@ -149,11 +177,12 @@ impl TableProvider for FrameTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.snapshot.schema, projection)?)));
         }
         let all = kept.len() == self.snapshot.cells.len();
+        let source = self.source(state, &kept, &self.columns(projection, filters))?;
         let files = kept.into_iter().map(|cell| self.file(cell)).collect::<DfResult<Vec<_>>>()?;
         let groups = groups::spread(files, state.config().target_partitions());
         let cut_by_limit = !all && filters.is_empty();
         let (groups, statistics) = statistics::of_groups(groups, &self.snapshot.schema, cut_by_limit)?;
-        let config = FileScanConfigBuilder::new(self.cells_url.clone(), Arc::new(self.source(state)?))
+        let config = FileScanConfigBuilder::new(self.cells_url.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?

@@ -17,7 +17,7 @@ use super::{
     refuse,
     tokens::{Tokens, syntax},
 };
-use crate::{QueryError, Result, position::Position};
+use crate::{QueryError, Result, advice, position::Position};
 
 /// A query as it was written and as it was understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,5 +108,5 @@ fn of_parser(sql: &str, error: DataFusionError) -> QueryError {
     let (text, at) = Position::split_off(&message);
     let text = text.strip_prefix("Expected: ").map_or_else(|| text.to_owned(), |rest| format!("expected {rest}"));
     let text = text.replace("found: EOF", "found the end").replace("found: ", "found ");
-    syntax(sql, at, &text)
+    syntax(sql, at, &advice::tidy(&text))
 }

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
-use crate::{QueryError, Result, position::Position};
+use crate::{QueryError, Result, advice, position::Position};
 
 /// What is left of a statement.
 pub(super) struct Tokens<'a> {
@@ -18,7 +18,7 @@ impl<'a> Tokens<'a> {
     pub(super) fn of(sql: &'a str) -> Result<Self> {
         let all = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(|error| {
             let at = Position::of(error.location);
-            syntax(sql, at, &error.message)
+            syntax(sql, at, &advice::tidy(&error.message))
         })?;
         let mut tokens: Vec<_> =
             all.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).collect();

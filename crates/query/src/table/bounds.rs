@@ -58,6 +58,13 @@ pub(super) fn of_column(cell: &CellEntry, field: &Field) -> ColumnBounds {
     }
 }
 
+/// Whether a column of floats has values and no bounds, as it is with a NaN among them.
+pub(super) fn may_hold_nan(cell: &CellEntry, field: &Field) -> bool {
+    let bounds = of_column(cell, field);
+    let only_nulls = bounds.null_count == Some(cell.stats.rows);
+    !only_nulls && (bounds.min.is_none() || bounds.max.is_none())
+}
+
 fn of_partition(text: Option<&str>, data_type: &DataType, rows: u64) -> ColumnBounds {
     let Some(text) = text else { return ColumnBounds { null_count: Some(rows), ..ColumnBounds::default() } };
     let Ok(value) = partition_text::from_text("", text, data_type) else { return ColumnBounds::default() };

@@ -1,0 +1,128 @@
+//! A colony in memory, and ways to ask it.
+
+use std::sync::Arc;
+
+use apiary_bucket::{Bucket, layout};
+use apiary_cell::{CellFormat, CellWriter, GroupEncoder, partition};
+use apiary_core::{FramePath, StatValue, TxnId};
+use apiary_ledger::{
+    CellEntry, CommitOutcome, FrameSpec, Frames, Kind, Registry, Transaction, delta_schema, partition_text,
+};
+use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef, util::pretty::pretty_format_batches};
+use futures::TryStreamExt;
+
+use crate::{
+    Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, execute_local, local_config, parse,
+};
+
+pub(super) struct Colony {
+    pub(super) bucket: Bucket,
+    pub(super) planner: Planner,
+    registry: Registry,
+    frames: Frames,
+}
+
+impl Colony {
+    pub(super) fn new() -> Self {
+        let bucket = Bucket::in_memory();
+        let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
+        let planner = Planner::new(bucket.clone(), registry.clone(), frames.clone()).unwrap();
+        Self { bucket, planner, registry, frames }
+    }
+
+    /// A frame with one cell for each batch and partition, two row groups each.
+    pub(super) async fn frame(&self, path: &str, by: &[&str], batches: &[RecordBatch]) {
+        let path: FramePath = path.parse().unwrap();
+        let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
+        let schema = batches[0].schema();
+        self.registry.create_hive(&path.hive).await.unwrap();
+        self.registry.create_box(&path.hive, &path.box_name).await.unwrap();
+        let spec = FrameSpec { schema: Arc::clone(&schema), partition_by: by.clone() };
+        self.registry.create_frame(&path, &spec).await.unwrap();
+        let namespace = self.registry.namespace().await.unwrap();
+        let record = namespace.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap();
+        let txn = TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
+        let mut adds = Vec::new();
+        for (values, part) in batches.iter().flat_map(|batch| partition::split(batch, &by).unwrap()) {
+            let cell = encode(&schema, &part);
+            let key = layout::cell(&record.folder, &txn, adds.len());
+            let text = |(name, value): (&String, &StatValue)| {
+                let field = schema.field_with_name(name).unwrap();
+                (name.clone(), Some(partition_text::to_text(name, value, field.data_type()).unwrap()))
+            };
+            self.bucket.put(&key, cell.bytes.clone()).await.unwrap();
+            adds.push(CellEntry {
+                key,
+                path: layout::cell_path(&txn, adds.len()),
+                size_bytes: cell.bytes.len() as u64,
+                partition_values: by.iter().zip(&values).map(text).collect(),
+                stats: cell.stats,
+                sha256: cell.sha256,
+                modified_ms: 0,
+            });
+        }
+        let base = self.frames.snapshot(&record).await.unwrap();
+        let txn =
+            Transaction { id: txn, kind: Kind::Append, node: "test".to_owned(), adds, removes: Vec::new(), idem: None };
+        let outcome = self.frames.commit(&record, base, txn).await.unwrap();
+        assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
+    }
+
+    pub(super) async fn plan(&self, sql: &str, session: &Session) -> Result<Planned> {
+        let pinned = self.planner.pin(&query(sql)?, session).await?.verbose(true);
+        pinned.plan(local_config(2), self.planner.runtime()).await
+    }
+
+    /// Plans and runs `sql`.
+    pub(super) async fn ask(&self, sql: &str, session: &Session) -> Result<(Planned, Vec<RecordBatch>)> {
+        let planned = self.plan(sql, session).await?;
+        let batches = execute_local(&planned)?.try_collect().await.map_err(QueryError::from)?;
+        Ok((planned, batches))
+    }
+
+    /// The rows of `sql` as lines, sorted.
+    pub(super) async fn rows(&self, sql: &str) -> Vec<String> {
+        let (_, batches) = self.ask(sql, &Session::default()).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        lines(&batches)
+    }
+
+    pub(super) async fn error(&self, sql: &str, session: &Session) -> QueryError {
+        match self.ask(sql, session).await {
+            Ok(_) => panic!("{sql} is no error"),
+            Err(error) => error,
+        }
+    }
+}
+
+fn encode(schema: &SchemaRef, rows: &RecordBatch) -> apiary_cell::EncodedCell {
+    let format = CellFormat::new(schema, &delta_schema::storage_schema(schema).unwrap());
+    let encoder = GroupEncoder::new(&format).unwrap();
+    let mut writer = CellWriter::new(&format).unwrap();
+    let half = rows.num_rows().div_ceil(2);
+    for start in [0, half].into_iter().filter(|start| *start < rows.num_rows()) {
+        let group = rows.slice(start, half.min(rows.num_rows() - start));
+        writer.append(encoder.encode(&[group]).unwrap()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+pub(super) fn query(sql: &str) -> Result<QueryStatement> {
+    match parse(sql)? {
+        Statement::Query(query) => Ok(query),
+        other => panic!("{other:?} is no query"),
+    }
+}
+
+pub(super) fn session(hive: &str, box_name: &str) -> Session {
+    Session::from_parts(hive, box_name, []).unwrap()
+}
+
+/// Rows as text, sorted.
+pub(super) fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let table = pretty_format_batches(batches).unwrap().to_string();
+    let mut rows: Vec<String> =
+        table.lines().skip(3).filter(|line| !line.starts_with('+')).map(str::to_owned).collect();
+    rows.iter_mut().for_each(|row| *row = row.split_whitespace().collect::<Vec<_>>().join(" "));
+    rows.sort();
+    rows
+}

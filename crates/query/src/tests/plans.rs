@@ -1,0 +1,126 @@
+//! What plans read, what they report, and what planning costs.
+
+use std::sync::Arc;
+
+use apiary_core::FramePath;
+use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+
+use super::kit::{Colony, query, session};
+use crate::{ExplainReport, PruneKind, Session, local_config, runtime_like};
+
+/// Ten hours in each of three regions, one cell an hour and region.
+pub(super) async fn sensors() -> Colony {
+    let colony = Colony::new();
+    let hour = |hour: i64| {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("region", Arc::new(StringArray::from(vec!["north", "south", "east"]))),
+            ("hour", Arc::new(Int64Array::from(vec![hour; 3]))),
+            ("temp", Arc::new(Float64Array::from(vec![hour as f64, 20.5, -3.0]))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let hours: Vec<_> = (0..10).map(hour).collect();
+    colony.frame("Demo.Sensors.temperature", &["region"], &hours).await;
+    colony
+}
+
+async fn explained(colony: &Colony, sql: &str) -> String {
+    let mut scans = colony.plan(sql, &Session::default()).await.unwrap().scans;
+    scans.iter_mut().for_each(|scan| scan.cells.clear());
+    let report = ExplainReport { way: "local".to_owned(), scans, ..ExplainReport::default() };
+    report.text()
+}
+
+#[tokio::test]
+async fn a_report_says_which_condition_dropped_which_cells() {
+    let colony = sensors().await;
+    assert_eq!(
+        explained(&colony, "SELECT * FROM demo.sensors.temperature WHERE hour >= 8 AND region = 'north'").await,
+        "local
+frame Demo.Sensors.temperature @ version 1         cells 30 → 2
+  20 pruned by partition region = 'north'
+  8 pruned by hour >= 8   (cell max 0 … 7)"
+    );
+    assert_eq!(
+        explained(&colony, "SELECT * FROM demo.sensors.temperature WHERE region = 'north' OR region = 'south'").await,
+        "local
+frame Demo.Sensors.temperature @ version 1         cells 30 → 20
+  10 pruned by partition (region = 'north') OR (region = 'south')"
+    );
+    assert_eq!(
+        explained(&colony, "SELECT count(*) FROM demo.sensors.temperature").await,
+        "local
+frame Demo.Sensors.temperature @ version 1         cells 30 → 0
+  30 answered by the ledger's statistics"
+    );
+    assert_eq!(
+        explained(&colony, "SELECT * FROM demo.sensors.temperature LIMIT 2").await,
+        "local
+frame Demo.Sensors.temperature @ version 1         cells 30 → 2
+  28 not needed for the LIMIT"
+    );
+}
+
+#[tokio::test]
+async fn the_verbose_report_names_every_cell() {
+    let colony = sensors().await;
+    let planned =
+        colony.plan("SELECT * FROM demo.sensors.temperature WHERE hour = 3", &Session::default()).await.unwrap();
+    let scan = &planned.scans[0];
+    assert_eq!((scan.cells.len(), scan.cells_kept), (30, 3));
+    assert_eq!(scan.cells.iter().filter(|cell| cell.pruned_by.as_deref() == Some("hour = 3")).count(), 27);
+    assert_eq!((scan.pruned[0].kind, scan.pruned[0].cells), (PruneKind::Statistics, 27));
+    let json = serde_json::to_string(scan).unwrap();
+    assert_eq!(&serde_json::from_str::<crate::ScanReport>(&json).unwrap(), scan);
+}
+
+#[tokio::test]
+async fn planning_reads_no_cell_and_running_reads_only_what_is_left() {
+    let colony = sensors().await;
+    let statement =
+        query("SELECT region, max(temp) FROM demo.sensors.temperature WHERE hour = 3 GROUP BY region").unwrap();
+    let pinned = colony.planner.pin(&statement, &Session::default()).await.unwrap();
+    let counted = colony.bucket.with_counters(Arc::default());
+    let runtime = runtime_like(&colony.planner.runtime(), &counted, None, None).unwrap();
+    let planned = pinned.plan(local_config(4), runtime).await.unwrap();
+    assert_eq!(counted.counters().snapshot(), Arc::new(apiary_bucket::Counters::default()).snapshot());
+    let rows: Vec<RecordBatch> =
+        futures::TryStreamExt::try_collect(crate::execute_local(&planned).unwrap()).await.unwrap();
+    assert_eq!(super::kit::lines(&rows), ["| east | -3.0 |", "| north | 3.0 |", "| south | 20.5 |"]);
+    let after = counted.counters().snapshot();
+    assert_eq!((after.lists, after.puts), (0, 0));
+    assert!(after.gets >= 3 && after.gets <= 12, "{after:?}");
+}
+
+#[tokio::test]
+async fn a_statement_sees_one_version_of_a_frame() {
+    let colony = sensors().await;
+    let statement =
+        query("SELECT count(*) FROM demo.sensors.temperature a JOIN demo.sensors.temperature b USING (hour)").unwrap();
+    let pinned = colony.planner.pin(&statement, &Session::default()).await.unwrap();
+    let path: FramePath = "Demo.Sensors.temperature".parse().unwrap();
+    assert_eq!(pinned.snapshots().len(), 1);
+    assert_eq!(pinned.snapshots()[0].0, path);
+    let planned = pinned.plan(local_config(2), colony.planner.runtime()).await.unwrap();
+    assert_eq!((planned.scans.len(), planned.cells_total()), (2, 60));
+}
+
+#[tokio::test]
+async fn a_statement_without_a_frame_costs_nothing() {
+    let colony = Colony::new();
+    let counted = colony.bucket.counters();
+    let before = counted.snapshot();
+    assert_eq!(colony.rows("SELECT 1 + 1 AS two").await, ["| 2 |"]);
+    assert_eq!(colony.rows("SELECT sum(value) AS s FROM generate_series(1, 4)").await, ["| 10 |"]);
+    assert_eq!(counted.snapshot(), before);
+}
+
+#[tokio::test]
+async fn the_session_says_how_many_partitions() {
+    let colony = sensors().await;
+    let mut session = session("demo", "sensors");
+    session.settings.set("target_partitions", "5").unwrap();
+    let planned = colony.plan("SELECT * FROM temperature", &session).await.unwrap();
+    let partitions = datafusion::physical_plan::ExecutionPlanProperties::output_partitioning(&planned.physical);
+    assert_eq!(partitions.partition_count(), 5);
+}
