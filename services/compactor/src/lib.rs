@@ -11,3 +11,6 @@ mod run;
 
 pub use error::{CompactorError, Result};
 pub use run::run;
+
+#[cfg(test)]
+mod tests;

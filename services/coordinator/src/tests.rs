@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 struct Colony {
     client: Client,
+    node: Arc<Node>,
     _stops: DropGuard,
     _folder: TempDir,
 }
@@ -33,8 +34,8 @@ impl Colony {
         let node = Node::join(bucket.clone(), settings).await.unwrap();
         let (listener, channel) = Listener::memory();
         let shutdown = CancellationToken::new();
-        tokio::spawn(crate::run(node, listener, shutdown.clone()));
-        Self { client: Client::over(channel), _stops: shutdown.drop_guard(), _folder: folder }
+        tokio::spawn(crate::run(Arc::clone(&node), listener, shutdown.clone()));
+        Self { client: Client::over(channel), node, _stops: shutdown.drop_guard(), _folder: folder }
     }
 
     async fn new() -> Self {
@@ -262,4 +263,41 @@ async fn another_coordinator_serves_the_same_bucket() {
     assert!(one.table("SELECT max(sensor) AS m FROM demo.sensors.temperature").await.contains("| 6 |"));
     let status = two.client.status().await.unwrap();
     assert_eq!(status.regime, "cold");
+}
+
+#[tokio::test]
+async fn a_query_is_cancelled_through_another_coordinator() {
+    let bucket = Bucket::in_memory();
+    let (one, two) = (Colony::on(&bucket).await, Colony::on(&bucket).await);
+    let end = CancellationToken::new();
+    let _ends = end.clone().drop_guard();
+    one.node.start_pulse(end.clone());
+    two.node.start_pulse(end);
+    // Both have beaten once both are seen.
+    while one.node.look().await.unwrap().len() < 2 || two.node.look().await.unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let id = QueryId::new(&SystemClock, &SystemRng);
+    let mut query = one.client.execute_as(id, LONG, &Session::default()).await.unwrap();
+    assert!(query.next().await.unwrap().is_some());
+    two.client.cancel(id).await.unwrap();
+    assert_eq!(query.collect().await.unwrap_err().kind, ErrorKind::Cancelled);
+}
+
+#[tokio::test]
+async fn a_warm_query_asks_the_bucket_for_names_once_and_for_each_frame_once() {
+    let bucket = Bucket::in_memory();
+    let colony = Colony::on(&bucket).await;
+    colony.client.create_hive("demo").await.unwrap();
+    colony.client.create_box("demo", "sensors").await.unwrap();
+    colony.client.create_frame(&path(), &rows().schema(), &[]).await.unwrap();
+    colony.append(&[rows()], None).await.unwrap();
+    let sql = "SELECT count(*) AS n FROM demo.sensors.temperature";
+    colony.table(sql).await;
+    let before = bucket.counters().snapshot();
+    colony.table(sql).await;
+    let after = bucket.counters().snapshot();
+    assert_eq!((after.gets - before.gets, after.lists - before.lists, after.puts - before.puts), (2, 0, 0));
+    colony.table("SELECT 1").await;
+    assert_eq!(bucket.counters().snapshot(), after);
 }
