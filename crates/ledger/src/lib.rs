@@ -6,15 +6,16 @@
 //!
 //! | file | tells |
 //! |---|---|
-//! | `commit`, `commit/slot` | the protocol: its essay, its decisions, its driver |
+//! | `commit`, `commit/decide` | the protocol: its essay, its driver, its decisions |
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
 //! | `header` | what every entry of both logs carries: version, hash chain, transactions |
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
 //! | `conflict` | which transactions may pass which |
-//! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
-//! | `frames` | reading and committing frames |
+//! | `spec`, `transaction` | what callers bring |
+| `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
+//! | `frames/` | reading and committing frames |
 //! | `namespace`, `registry`, `registry_entry` | names |
-//! | `delta_schema`, `partition_text`, `value` | Arrow types as Delta spells them |
+//! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
 
 mod commit;
 mod conflict;

@@ -94,7 +94,7 @@ pub(crate) async fn commit<K: LogKind, P: Proposal<K>>(
     let reader = log.read_after(base);
     let protocol = Protocol::new();
     let run = Run { log, proposal, reader, base: base_version, sent: None, read: Vec::new(), error: None, why: None };
-    run.to_the_end(protocol).await
+    run.finish(protocol).await
 }
 
 /// One commit under way.
@@ -120,7 +120,7 @@ struct Sent<E> {
 }
 
 impl<K: LogKind, P: Proposal<K>> Run<'_, K, P> {
-    async fn to_the_end(mut self, mut protocol: Protocol) -> Result<Commit<K::Entry>> {
+    async fn finish(mut self, mut protocol: Protocol) -> Result<Commit<K::Entry>> {
         let clock = self.log.bucket.clock();
         let deadline = clock.monotonic() + DEADLINE;
         let mut step = Step::Read;

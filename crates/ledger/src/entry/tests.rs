@@ -226,7 +226,8 @@ fn damaged(change: impl Fn(String) -> String) -> LedgerError {
 
 #[test]
 fn what_was_damaged_is_named() {
-    let cases: [(&str, Box<dyn Fn(String) -> String>); 7] = [
+    type Change = Box<dyn Fn(String) -> String>;
+    let cases: [(&str, Change); 7] = [
         ("last newline", Box::new(|body| body.trim_end().to_owned())),
         ("twice", Box::new(|body| body.replacen(r#""size":4711"#, r#""size":4711,"size":4712"#, 1))),
         ("line 4", Box::new(|body| body + "x\n")),

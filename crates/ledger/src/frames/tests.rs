@@ -60,7 +60,7 @@ async fn an_append_is_seen_by_everyone() {
     assert_eq!(outcome, CommitOutcome::Committed { version: Version(1), retries: 0 });
     let (warm, cold) = (frames.snapshot(&frame).await.unwrap(), cold(&bucket, &frame).await);
     assert_eq!((warm.rows(), warm.bytes(), &warm.cells), (5, 10, &cold.cells));
-    assert_eq!((warm.head.clone(), warm.schema.clone()), (cold.head.clone(), cold.schema.clone()));
+    assert_eq!((&warm.head, &warm.schema), (&cold.head, &cold.schema));
 }
 
 #[tokio::test]
