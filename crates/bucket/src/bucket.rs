@@ -195,8 +195,8 @@ impl Bucket {
         Ok(bytes)
     }
 
-    /// At most `max` objects below the folder `prefix`, in lexical order of their keys, of those after `after`.
-    /// 1 LIST for each 1 000.
+    /// At most `max` objects below the folder `prefix`, in lexical order of their keys, of those after the key
+    /// `after`, which need not be there. 1 LIST for each 1 000.
     pub async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
         let folder = layout::path(prefix)?;
         let listing = match after {

@@ -226,7 +226,7 @@ pub fn in_folder(folder: &str, relative: &str) -> Result<Key> {
 /// Whether an object may be lost with the machine that wrote it: queries end with the power, and a heartbeat is
 /// written again within a second. The local store does not wait for the disk to have these.
 pub(crate) fn is_ephemeral(key: &str) -> bool {
-    key.starts_with(queries_prefix()) || key.starts_with(nodes_prefix())
+    [queries_prefix(), nodes_prefix(), "_apiary/probe/"].iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn version(name: &str) -> Option<Version> {

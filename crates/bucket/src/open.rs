@@ -1,33 +1,214 @@
 //! From a storage uri to a store. The only file that knows the object store builders.
+//!
+//! A remote store is built twice: once to work with, patient, and once for the first contact, which must fail within
+//! seconds and with the cause instead of trying again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use apiary_core::Rng;
-use object_store::ObjectStore;
+use object_store::{
+    BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
+    prefix::PrefixStore,
+};
+use url::Url;
 
-use crate::error::Result;
+use crate::{
+    error::{BucketError, Result},
+    local::{LocalStore, Place},
+    uri::{self, Location, Remote, Scheme},
+};
 
 /// A store, and what there is to say about it.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn ObjectStore>,
+    /// The same store for the first contact, if it is behind a network.
+    pub(crate) remote: Option<OpenedRemote>,
     /// Without credentials.
     pub(crate) uri: String,
     pub(crate) is_shared: bool,
+    /// Whether a request is a system call at most.
     pub(crate) is_local: bool,
+}
+
+/// What the first contact needs to say what is wrong.
+#[derive(Debug)]
+pub(crate) struct OpenedRemote {
+    pub(crate) impatient: Arc<dyn ObjectStore>,
+    pub(crate) scheme: Scheme,
+    pub(crate) bucket: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) has_credentials: bool,
 }
 
 impl Opened {
     /// A store from outside, for tests.
     pub(crate) fn given(store: Arc<dyn ObjectStore>) -> Self {
-        Self { uri: "memory:".to_owned(), store, is_shared: false, is_local: true }
+        Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true }
     }
 }
 
-pub(crate) fn open(uri: &str, _rng: &dyn Rng) -> Result<Opened> {
-    let path = uri.strip_prefix("file://").unwrap_or(uri);
-    let _ = std::fs::create_dir_all(path);
-    let store = object_store::local::LocalFileSystem::new_with_prefix(path)
-        .map_err(|e| crate::BucketError::store("open", uri, e))?;
-    Ok(Opened { store: Arc::new(store), uri: uri.to_owned(), is_shared: true, is_local: true })
+/// How long to wait and how often to try.
+struct Patience {
+    connect: Duration,
+    request: Duration,
+    retries: usize,
+    retry: Duration,
+}
+
+/// For work: a part of 8 MiB over a slow uplink takes most of a minute; a store that restarts is back in half.
+const PATIENT: Patience = Patience {
+    connect: Duration::from_secs(5),
+    request: Duration::from_secs(60),
+    retries: 5,
+    retry: Duration::from_secs(30),
+};
+
+/// For the first contact: all of it fits into five seconds.
+const IMPATIENT: Patience = Patience {
+    connect: Duration::from_secs(3),
+    request: Duration::from_secs(4),
+    retries: 0,
+    retry: Duration::from_secs(1),
+};
+
+impl Patience {
+    fn retry(&self) -> RetryConfig {
+        RetryConfig { backoff: BackoffConfig::default(), max_retries: self.retries, retry_timeout: self.retry }
+    }
+
+    fn client(&self) -> [(ClientConfigKey, String); 2] {
+        let seconds = |wait: Duration| format!("{} seconds", wait.as_secs());
+        [(ClientConfigKey::ConnectTimeout, seconds(self.connect)), (ClientConfigKey::Timeout, seconds(self.request))]
+    }
+}
+
+/// Opens `uri`; makes the folder if it is one.
+pub(crate) fn open(uri: &str, rng: &dyn Rng) -> Result<Opened> {
+    let home = std::env::var("HOME").ok();
+    match uri::parse(uri, home.as_deref())? {
+        Location::Folder(folder) => {
+            let io = |source| BucketError::Io { operation: "use as a bucket the folder", path: folder.clone(), source };
+            let place = Place::open(&folder, rng.next_u64()).map_err(io)?;
+            let uri = Url::from_file_path(place.root()).map_or_else(|()| uri.to_owned(), |url| url.to_string());
+            let store = Arc::new(LocalStore::new(place));
+            Ok(Opened { store, remote: None, uri, is_shared: true, is_local: true })
+        }
+        Location::Remote(remote) => open_remote(&remote),
+    }
+}
+
+/// A store built by one of the builders.
+struct Built {
+    store: Arc<dyn ObjectStore>,
+    endpoint: Option<String>,
+    has_credentials: bool,
+}
+
+fn open_remote(remote: &Remote) -> Result<Opened> {
+    let build = |patience| {
+        let built = match remote.scheme {
+            Scheme::S3 => s3(remote, patience),
+            Scheme::Gcs => gcs(remote, patience),
+            Scheme::Azure => azure(remote, patience),
+        };
+        built.map_err(|error| BucketError::Uri {
+            uri: remote.shown(None),
+            why: error.to_string(),
+            hint: "check the uri's options and the environment".to_owned(),
+        })
+    };
+    let (work, first) = (build(&PATIENT)?, build(&IMPATIENT)?);
+    let uri = remote.shown(work.endpoint.as_deref());
+    let opened = OpenedRemote {
+        impatient: rooted(first.store, &remote.prefix),
+        scheme: remote.scheme,
+        bucket: remote.bucket.clone(),
+        endpoint: work.endpoint,
+        has_credentials: work.has_credentials,
+    };
+    let store = rooted(work.store, &remote.prefix);
+    Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false })
+}
+
+fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {
+    match object_store::path::Path::parse(prefix) {
+        Ok(path) if !prefix.is_empty() => Arc::new(PrefixStore::new(store, path)),
+        _ => store,
+    }
+}
+
+fn s3(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
+    use AmazonS3ConfigKey as Name;
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(&remote.bucket).with_retry(patience.retry());
+    // The environment must not turn off what everything stands on.
+    builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
+    for (name, value) in patience.client() {
+        builder = builder.with_config(Name::Client(name), value);
+    }
+    for (name, value) in &remote.options {
+        builder = match *name {
+            // The environment's AWS_ENDPOINT_URL_S3 would come before the plain one.
+            "endpoint" => builder.with_config(Name::Endpoint, value).with_config(Name::S3Endpoint, value),
+            "path_style" => builder.with_virtual_hosted_style_request(value == "false"),
+            name => builder.with_config(name.parse()?, value),
+        };
+    }
+    let endpoint = builder.get_config_value(&Name::S3Endpoint).or_else(|| builder.get_config_value(&Name::Endpoint));
+    // Who writes http:// means it.
+    if endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        builder = builder.with_allow_http(true);
+    }
+    let sources = [
+        Name::AccessKeyId,
+        Name::WebIdentityTokenFile,
+        Name::ContainerCredentialsRelativeUri,
+        Name::ContainerCredentialsFullUri,
+    ];
+    let has_credentials = sources.iter().any(|source| builder.get_config_value(source).is_some());
+    Ok(Built { store: Arc::new(builder.build()?), endpoint, has_credentials })
+}
+
+fn gcs(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
+    use GoogleConfigKey as Name;
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&remote.bucket);
+    builder = builder.with_retry(patience.retry());
+    for (name, value) in patience.client() {
+        builder = builder.with_config(Name::Client(name), value);
+    }
+    let endpoint = remote.option("endpoint").map(str::to_owned);
+    for (name, value) in &remote.options {
+        builder = match *name {
+            "endpoint" if value.starts_with("http://") => {
+                builder.with_config(Name::Client(ClientConfigKey::AllowHttp), "true").with_config(Name::BaseUrl, value)
+            }
+            "endpoint" => builder.with_config(Name::BaseUrl, value),
+            name => builder.with_config(name.parse()?, value),
+        };
+    }
+    let sources = [Name::ServiceAccount, Name::ServiceAccountKey, Name::ApplicationCredentials];
+    let has_credentials = sources.iter().any(|source| builder.get_config_value(source).is_some());
+    Ok(Built { store: Arc::new(builder.build()?), endpoint, has_credentials })
+}
+
+fn azure(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
+    use AzureConfigKey as Name;
+    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&remote.bucket);
+    builder = builder.with_retry(patience.retry());
+    for (name, value) in patience.client() {
+        builder = builder.with_config(Name::Client(name), value);
+    }
+    for (name, value) in &remote.options {
+        builder = builder.with_config(name.parse()?, value);
+    }
+    let endpoint = builder.get_config_value(&Name::Endpoint);
+    if endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        builder = builder.with_config(Name::Client(ClientConfigKey::AllowHttp), "true");
+    }
+    let sources = [Name::AccessKey, Name::SasKey, Name::Token, Name::ClientSecret, Name::FederatedTokenFile];
+    let has_credentials = sources.iter().any(|source| builder.get_config_value(source).is_some());
+    Ok(Built { store: Arc::new(builder.build()?), endpoint, has_credentials })
 }

@@ -73,12 +73,7 @@ impl BoardKey {
         let (stage, rest) = text.split_once('/')?;
         let (attempt, file) = rest.split_once('/')?;
         let (task, nonce) = attempt.split_once('@')?;
-        Some(Self::Out {
-            stage: digits(stage)?,
-            task: digits(task)?,
-            nonce: nonce.to_owned(),
-            file: file.to_owned(),
-        })
+        Some(Self::Out { stage: digits(stage)?, task: digits(task)?, nonce: nonce.to_owned(), file: file.to_owned() })
     }
 
     fn parse_task(stage: u32, name: &str) -> Option<Self> {

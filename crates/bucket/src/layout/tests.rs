@@ -14,7 +14,8 @@ fn a_ledger_entry_reads_back_in_its_own_folder_only() {
     assert_eq!(key.as_str(), "h/b/f-00000001/_delta_log/00000000000000000042.json");
     assert_eq!(parse_ledger_entry("h/b/f-00000001", key.as_str()), Some(Version(42)));
     assert_eq!(parse_ledger_entry("h/b/f", key.as_str()), None);
-    for other in ["_last_checkpoint", "00000000000000000042.checkpoint.parquet", "42.json", "+0000000000000000042.json"] {
+    for other in ["_last_checkpoint", "00000000000000000042.checkpoint.parquet", "42.json", "+0000000000000000042.json"]
+    {
         assert_eq!(parse_ledger_entry("f", &format!("f/_delta_log/{other}")), None, "{other}");
     }
 }
