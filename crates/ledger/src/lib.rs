@@ -12,7 +12,7 @@
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
 //! | `conflict` | which transactions may pass which |
 //! | `spec`, `transaction` | what callers bring |
-| `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
+//! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
 //! | `frames/` | reading and committing frames |
 //! | `namespace`, `registry`, `registry_entry` | names |
 //! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
