@@ -37,4 +37,4 @@ pub use runtime::{local_config, runtime_for, runtime_like};
 pub use session::Session;
 pub use settings::{Execution, Setting, Settings};
 pub use show::NodeRow;
-pub use statement::{Explain, FrameName, QueryStatement, Show, Statement, Use, parse};
+pub use statement::{Explain, FrameRef, QueryStatement, Show, Statement, Use, parse};

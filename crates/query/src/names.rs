@@ -13,7 +13,7 @@ use datafusion::{
     },
 };
 
-use crate::{FrameName, QueryError, Result, Session, advice, position::find_word};
+use crate::{FrameRef, QueryError, Result, Session, advice, position::find_word};
 
 const INFORMATION_SCHEMA: &str = "information_schema";
 
@@ -21,7 +21,7 @@ const INFORMATION_SCHEMA: &str = "information_schema";
 #[derive(Debug, Default)]
 pub(crate) struct References {
     /// Frames, as parts, each once.
-    pub(crate) frames: Vec<FrameName>,
+    pub(crate) frames: Vec<FrameRef>,
     /// Whether the catalog itself is asked.
     pub(crate) catalog: bool,
 }
@@ -38,7 +38,7 @@ impl References {
             if table.schema() == Some(INFORMATION_SCHEMA) {
                 references.catalog = true;
             } else if !functions.0.contains(table.table()) || table.schema().is_some() {
-                references.frames.push(FrameName(parts(&table)));
+                references.frames.push(FrameRef(parts(&table)));
             }
         }
         Ok(references)
@@ -71,7 +71,7 @@ impl Visitor for Functions {
 
 /// The frame that `name` means in `session`, in any case. `sql` is for the picture in errors.
 pub(crate) fn resolve(
-    name: &FrameName,
+    name: &FrameRef,
     session: &Session,
     namespace: &Namespace,
     sql: &str,
@@ -104,7 +104,7 @@ fn missing(full: &str, frame: &str, namespace: &Namespace, sql: &str) -> QueryEr
 }
 
 /// A name that lacks its hive or box.
-fn unplaced(name: &FrameName, session: &Session, namespace: &Namespace, sql: &str) -> QueryError {
+fn unplaced(name: &FrameRef, session: &Session, namespace: &Namespace, sql: &str) -> QueryError {
     let last = name.0.last().map_or("", String::as_str);
     let lacks = if name.0.len() == 1 && session.hive.is_none() { "a hive and a box" } else { "a box" };
     let lacks = if name.0.len() == 2 { "a hive" } else { lacks };

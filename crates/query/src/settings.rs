@@ -142,7 +142,7 @@ impl Settings {
             },
             Setting {
                 name: "query_timeout",
-                value: units::duration(self.query_timeout()),
+                value: shown(self.query_timeout()),
                 default: "60 min",
                 description: "how long a query may run before it is cancelled, up to 7 days",
             },
@@ -154,6 +154,11 @@ impl Settings {
             },
         ]
     }
+}
+
+fn shown(timeout: Duration) -> String {
+    let whole_minutes = timeout >= Duration::from_secs(60) && timeout.as_secs_f64() % 60.0 == 0.0;
+    if whole_minutes { format!("{} min", timeout.as_secs() / 60) } else { units::duration(timeout) }
 }
 
 /// Reads `30`, `30s`, `500 ms`, `5 min`, `2 h`, `1 day`; a bare number counts seconds.
@@ -197,6 +202,8 @@ mod tests {
         settings.set("execution", "DEFAULT").unwrap();
         assert_eq!(settings, Settings::default());
         assert!(settings.to_map().is_empty());
+        let unset = settings.list().into_iter().all(|setting| setting.value == setting.default);
+        assert!(unset, "{:?}", settings.list());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use datafusion::arrow::{
 };
 
 use crate::{
-    FrameName, Planner, QueryError, Result, Session, Show, names,
+    FrameRef, Planner, QueryError, Result, Session, Show, names,
     planner::{find_box, find_hive},
 };
 
@@ -65,7 +65,7 @@ impl Planner {
     }
 
     /// Answers `DESCRIBE`: the columns of a frame. Two GETs while warm.
-    pub async fn describe(&self, name: &FrameName, session: &Session) -> Result<RecordBatch> {
+    pub async fn describe(&self, name: &FrameRef, session: &Session) -> Result<RecordBatch> {
         let namespace = self.registry.namespace().await?;
         let record = names::resolve(name, session, &namespace, "")?;
         let snapshot = self.frames.snapshot(&record).await?;

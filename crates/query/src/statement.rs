@@ -33,7 +33,7 @@ pub enum Statement {
     /// `SHOW`.
     Show(Show),
     /// `DESCRIBE frame`.
-    Describe(FrameName),
+    Describe(FrameRef),
 }
 
 /// `EXPLAIN [ANALYZE] [VERBOSE] [FORMAT JSON] query`.
@@ -87,9 +87,9 @@ pub enum Show {
 
 /// A frame as written, one to three parts, quotes taken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FrameName(pub Vec<String>);
+pub struct FrameRef(pub Vec<String>);
 
-impl std::fmt::Display for FrameName {
+impl std::fmt::Display for FrameRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.join("."))
     }

@@ -83,7 +83,7 @@ impl FrameTable {
             rows: cell.stats.rows,
             pruned_by: pruned.dropped_by[at]
                 .map(conjunct)
-                .or_else(|| (!kept.contains(&at)).then(|| "LIMIT".to_owned())),
+                .or_else(|| kept.binary_search(&at).is_err().then(|| "LIMIT".to_owned())),
         };
         let listed = if self.verbose { cells.iter().enumerate().map(report).collect() } else { Vec::new() };
         pruned.reasons.retain(|reason| reason.cells > 0);

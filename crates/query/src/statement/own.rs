@@ -11,7 +11,7 @@
 use apiary_core::suggest::nearest;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{Explain, FrameName, Show, Statement, Use, query, refuse, tokens::Tokens};
+use super::{Explain, FrameRef, Show, Statement, Use, query, refuse, tokens::Tokens};
 use crate::{QueryError, Result};
 
 pub(super) fn explain(mut tokens: Tokens<'_>) -> Result<Explain> {
@@ -137,9 +137,9 @@ pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
     })
 }
 
-pub(super) fn describe(tokens: &mut Tokens<'_>) -> Result<FrameName> {
+pub(super) fn describe(tokens: &mut Tokens<'_>) -> Result<FrameRef> {
     tokens.skip();
     let name = tokens.name(3, "a frame: hive.box.frame")?;
     tokens.end()?;
-    Ok(FrameName(name))
+    Ok(FrameRef(name))
 }

@@ -64,7 +64,7 @@ fn show_and_describe_name_what_they_list() {
         ("SHOW FRAMES FROM demo.sensors", Statement::Show(Show::Frames { within: texts(&["demo", "sensors"]) })),
         ("SHOW NODES", Statement::Show(Show::Nodes)),
         ("SHOW SETTINGS;;", Statement::Show(Show::Settings)),
-        ("DESC a.\"b c\".D", Statement::Describe(FrameName(texts(&["a", "b c", "D"])))),
+        ("DESC a.\"b c\".D", Statement::Describe(FrameRef(texts(&["a", "b c", "D"])))),
     ];
     for (sql, statement) in cases {
         assert_eq!(parse(sql).unwrap(), statement, "{sql}");

@@ -8,7 +8,7 @@ use super::{
     kit::{Colony, lines, session},
     plans::sensors,
 };
-use crate::{FrameName, NodeRow, Session, Show, Statement, parse};
+use crate::{FrameRef, NodeRow, Session, Show, Statement, parse};
 
 async fn mixed() -> Colony {
     let colony = sensors().await;
@@ -91,7 +91,7 @@ async fn show_and_describe_list_what_is_there() {
     let nodes = [NodeRow { node: "pi-3".to_owned(), ..NodeRow::default() }];
     let batch = colony.planner.show(&Show::Nodes, &none, &nodes).await.unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 10));
-    let name = FrameName(vec!["TEMPERATURE".to_owned()]);
+    let name = FrameRef(vec!["TEMPERATURE".to_owned()]);
     let described = colony.planner.describe(&name, &session("demo", "sensors")).await.unwrap();
     assert_eq!(
         lines(&[described]),
