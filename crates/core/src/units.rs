@@ -71,7 +71,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let value = number.parse::<f64>().ok()? * factor;
-    (value.is_finite() && value >= 0.0 && value < 9e18).then_some(value as u64)
+    (0.0..9e18).contains(&value).then_some(value as u64)
 }
 
 #[cfg(test)]
