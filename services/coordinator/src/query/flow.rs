@@ -165,8 +165,8 @@ impl Flow {
 fn board_runs(metrics: &BoardMetrics) -> Vec<StageRun> {
     let mut runs: Vec<StageRun> = Vec::new();
     for task in metrics.tasks() {
-        let same = |run: &&mut StageRun| run.stage == task.stage as usize && run.node == task.node;
-        let index = runs.iter_mut().position(|mut run| same(&&mut run));
+        let same = |run: &StageRun| run.stage == task.stage as usize && run.node == task.node;
+        let index = runs.iter().position(same);
         let index = index.unwrap_or_else(|| {
             runs.push(StageRun { stage: task.stage as usize, node: task.node.clone(), ..StageRun::default() });
             runs.len() - 1

@@ -22,23 +22,21 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
         Statement::Query(query) => select(state, ask, &query, token, out).await?,
         Statement::Explain(explain) => {
             let report = explain::explain(state, ask, &explain, token, out).await?;
-            answer(state, ask, out, Some(report.batch(explain.json)?)).await?
+            answer(ask, out, Some(report.batch(explain.json)?)).await?
         }
         Statement::Use(target) => {
             session = state.planner.use_(&target, &session).await?;
-            answer(state, ask, out, None).await?
+            answer(ask, out, None).await?
         }
         Statement::Set { name, value } => {
             session.settings.set(&name, value.as_deref().unwrap_or("default"))?;
-            answer(state, ask, out, None).await?
+            answer(ask, out, None).await?
         }
         Statement::Show(show) => {
             let nodes: Vec<NodeRow> = state.node.world().iter().map(node_row).collect();
-            answer(state, ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
+            answer(ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
         }
-        Statement::Describe(frame) => {
-            answer(state, ask, out, Some(state.planner.describe(&frame, &session).await?)).await?
-        }
+        Statement::Describe(frame) => answer(ask, out, Some(state.planner.describe(&frame, &session).await?)).await?,
         other => return Err(unsupported(&other).into()),
     };
     stats.elapsed_us = micros(state.node.bucket.clock().monotonic().saturating_sub(began));
@@ -64,7 +62,7 @@ async fn select(
 }
 
 /// Sends an answer that is there already: a batch, or nothing but the fact that it is done.
-async fn answer(state: &State, ask: &Ask, out: &Outlet, batch: Option<RecordBatch>) -> Result<QueryStats> {
+async fn answer(ask: &Ask, out: &Outlet, batch: Option<RecordBatch>) -> Result<QueryStats> {
     out.started(started(ask, "local", FROM_NAMES)).await?;
     let mut stats = QueryStats { nodes: 1, execution: "local".to_owned(), ..QueryStats::default() };
     stats.execution_reason = FROM_NAMES.to_owned();
@@ -76,7 +74,6 @@ async fn answer(state: &State, ask: &Ask, out: &Outlet, batch: Option<RecordBatc
         }
         None => drop(out.rows(&Schema::empty()).await?),
     }
-    tracing::trace!(node = %state.node.id, "answered");
     Ok(stats)
 }
 
