@@ -33,30 +33,37 @@ impl Bucket {
     }
 }
 
+/// Codes by which stores say that the bucket is not there; clients pass some of them on as errors without a name.
+const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
+
+/// Codes by which stores say that they do not know us.
+const NO_CREDENTIALS: [&str; 6] = [
+    "InvalidAccessKeyId",
+    "NotSignedUp",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "AuthenticationFailed",
+];
+
 fn explain(uri: &str, remote: &OpenedRemote, error: StoreError) -> BucketError {
     let words = deepest(&error);
     let uri = uri.to_owned();
-    let unknown_key = [
-        "InvalidAccessKeyId",
-        "NotSignedUp",
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "InvalidToken",
-        "AuthenticationFailed",
-    ];
-    let is_unknown = unknown_key.iter().any(|code| words.contains(code));
+    let says = |codes: &[&str]| codes.iter().any(|code| words.contains(code));
+    let why = shortened(&words);
     match error {
         StoreError::NotFound { .. } => BucketError::NoBucket { uri, hint: how_to_make(remote) },
-        StoreError::Unauthenticated { .. } => BucketError::Credentials { uri, why: words, hint: how_to_sign(remote) },
-        _ if is_unknown => BucketError::Credentials { uri, why: words, hint: how_to_sign(remote) },
+        _ if says(&NO_BUCKET) => BucketError::NoBucket { uri, hint: how_to_make(remote) },
+        StoreError::Unauthenticated { .. } => BucketError::Credentials { uri, why, hint: how_to_sign(remote) },
+        _ if says(&NO_CREDENTIALS) => BucketError::Credentials { uri, why, hint: how_to_sign(remote) },
         StoreError::PermissionDenied { .. } if remote.has_credentials => {
             BucketError::Denied { operation: "listing", key: uri, source: Box::new(error) }
         }
         _ if !remote.has_credentials => {
-            let why = format!("none are given ({words})");
+            let why = format!("none are given ({why})");
             BucketError::Credentials { uri, why, hint: how_to_sign(remote) }
         }
-        _ => unreachable(&uri, remote, words),
+        _ => unreachable(&uri, remote, why),
     }
 }
 
@@ -97,9 +104,36 @@ fn deepest(error: &StoreError) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let text = cause.to_string();
+    cause.to_string()
+}
+
+/// A store's words for a message: of an XML body its code and its message alone.
+fn shortened(words: &str) -> String {
+    let inside = |tag: &str| {
+        let (_, rest) = words.split_once(&format!("<{tag}>"))?;
+        rest.split_once("</").map(|(text, _)| text)
+    };
+    let text = match (inside("Code"), inside("Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => words.to_owned(),
+    };
     match text.char_indices().nth(WORDS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_xml_body_the_code_and_the_message_are_shown() {
+        let body = "status 403: <?xml?><Error><Code>AccessDenied</Code><Message>no</Message><Id>7</Id></Error>";
+        assert_eq!(shortened(body), "AccessDenied: no");
+        assert_eq!(shortened("<Code>Odd</Code>"), "Odd");
+        assert_eq!(shortened("connection refused"), "connection refused");
+        assert_eq!(shortened(&"x".repeat(1000)).chars().count(), WORDS_MAX + 1);
     }
 }

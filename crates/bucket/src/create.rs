@@ -117,3 +117,6 @@ fn is_refusal(answer: &StoreError) -> bool {
             | StoreError::NotFound { .. }
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,6 +156,7 @@ pub(super) fn e_tag(metadata: &Metadata) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
 //! The store over a folder with everything in it that a crash or a stranger could leave.
+#![expect(clippy::single_range_in_vec_init, reason = "one range is what is meant")]
 
 use std::{os::unix::fs::symlink, sync::Arc};
 

@@ -1,5 +1,6 @@
 //! What every bucket must do, whatever it is made of. Run over memory and a local folder here, and over HTTP by the
 //! workspace's integration tests.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::io::Write;
 
