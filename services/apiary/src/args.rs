@@ -1,0 +1,228 @@
+//! What can be typed: the commands and their options, as clap reads them.
+//!
+//! Only shapes and words live here; what they do stands in `commands/`. The help texts put the plain word beside
+//! each bee word, because this is where a newcomer meets them.
+
+use std::path::PathBuf;
+
+use apiary_core::{FramePath, units};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::format::Format;
+
+/// `apiary …`
+#[derive(Debug, Parser)]
+#[command(
+    name = "apiary",
+    version,
+    about = "A lakehouse that lives in a bucket",
+    long_about = "A lakehouse that lives in a bucket: many small machines share one object store, write to it with \
+                  ACID transactions and answer SQL over it together.\n\n\
+                  In bee words: a hive is a database, a box a schema, a frame a table, a cell a Parquet file; a bee \
+                  is one core, its chamber the memory that one task runs in; the colony is all nodes on one bucket.",
+    after_help = "Start with: apiary demo",
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: a small colony, sensor data, five queries and a lost worker, in about a minute
+    Demo(DemoArgs),
+    /// Run a node: coordinator, worker and compactor, or some of them
+    Start(StartArgs),
+    /// Run SQL and print the rows
+    Sql(SqlArgs),
+    /// Write Parquet, CSV or JSON-lines files into a frame (table)
+    Import(ImportArgs),
+    /// Show the nodes of the colony and how hard they work
+    Status(StatusArgs),
+    /// Merge the small cells (files) of a frame (table)
+    Compact(CompactArgs),
+}
+
+/// Where the colony is.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where the colony is")]
+pub(crate) struct TargetArgs {
+    /// Bucket to open in this process: a folder, file://, s3://, gs:// or az:// [env: APIARY_STORAGE]
+    #[arg(long, value_name = "URI", conflicts_with = "connect")]
+    pub(crate) storage: Option<String>,
+    /// Coordinator to ask, such as grpc://pi-1:7410 [env: APIARY_CONNECT]
+    ///
+    /// With neither: a node on this machine if one runs, else ~/.apiary/default.
+    #[arg(long, value_name = "URL")]
+    pub(crate) connect: Option<String>,
+    /// Token for --connect
+    #[arg(long, value_name = "TOKEN", env = "APIARY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Folder for node identities and scratch files of --storage [default: ~/.apiary/nodes]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// `apiary sql`
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// Statements, separated by ';'; without it they are read from --file or standard input
+    #[arg(value_name = "SQL", conflicts_with = "file")]
+    pub(crate) sql: Option<String>,
+    /// Read the statements from a file; '-' is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How to print rows [default: table on a terminal, else csv]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Write the rows to a file; its ending chooses the format if --format does not
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Rows that a table shows before it leaves out the middle; 0 shows all [default: 40 on a terminal, else all]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_rows: Option<usize>,
+    /// Names without a hive (database) are looked up here, as with USE
+    #[arg(long = "use", value_name = "HIVE[.BOX]")]
+    pub(crate) use_path: Option<String>,
+    /// A session setting, as with SET
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// Only rows and errors: no line of figures at the end
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// `apiary import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files to read: .parquet, .csv, .json, .jsonl, .ndjson
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The frame (table) to write to: hive.box.frame
+    #[arg(long, value_name = "HIVE.BOX.FRAME")]
+    pub(crate) into: FramePath,
+    /// Column that parts a new frame; may be given several times
+    #[arg(long, value_name = "COLUMN", requires = "create")]
+    pub(crate) partition_by: Vec<String>,
+    /// Create the hive, the box and the frame if they are not there
+    #[arg(long)]
+    pub(crate) create: bool,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// `apiary start`. What is left out comes from APIARY_* variables, then apiary.toml, then the machine.
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// The bucket: a folder, file://, s3://, gs:// or az:// [env: APIARY_STORAGE] [default: ~/.apiary/default]
+    #[arg(long, value_name = "URI")]
+    pub(crate) storage: Option<String>,
+    /// What this node does [env: APIARY_ROLES] [default: all three]
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "ROLE")]
+    pub(crate) roles: Vec<RoleArg>,
+    /// Where to listen; the port is the first role's, the next ones lie 10 and 20 above it [default: 127.0.0.1:7410]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) listen: Option<String>,
+    /// Where other nodes reach this one, if that is not where it listens
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) advertise: Option<String>,
+    /// Bees (cores) to work with [default: all of the machine's]
+    #[arg(long, value_name = "N")]
+    pub(crate) cores: Option<usize>,
+    /// Memory to live in, such as 1GiB [default: the machine's or the container's]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) memory: Option<String>,
+    /// Folder for the node's identity and scratch files [default: ~/.apiary/nodes/ROLES]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// First part of the node's id, for people [default: this host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Settings file [default: apiary.toml in this folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Serve clients from other machines without asking who they are
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// A role, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Plans SQL and answers clients
+    Coordinator,
+    /// Executes tasks
+    Worker,
+    /// Keeps the bucket healthy
+    Compactor,
+}
+
+/// `apiary status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
+    pub(crate) format: StatusFormat,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// How a status is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatusFormat {
+    Table,
+    Json,
+}
+
+/// `apiary compact`
+#[derive(Debug, Args)]
+pub(crate) struct CompactArgs {
+    /// The frame (table): hive.box.frame
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: FramePath,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// `apiary demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Sensor rows to make
+    #[arg(long, value_name = "N", default_value_t = crate::demo::ROWS_DEFAULT, value_parser = demo_rows)]
+    pub(crate) rows: u64,
+    /// Keep the bucket when the demo ends, and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+/// `NAME=VALUE`.
+fn name_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_lowercase(), value.trim().trim_matches('\'').to_owned()))
+        }
+        _ => Err("write it as NAME=VALUE, such as execution=local".to_owned()),
+    }
+}
+
+/// `1GiB`, kept as written once it can be read.
+fn size(text: &str) -> Result<String, String> {
+    let read = units::parse_bytes(text).ok_or_else(|| "write a size such as 512MB or 1GiB".to_owned());
+    read.map(|_| text.to_owned())
+}
+
+/// A row count that the story can be told with.
+fn demo_rows(text: &str) -> Result<u64, String> {
+    let rows = text.replace(['_', ' '], "").parse::<u64>().map_err(|error| error.to_string())?;
+    let range = crate::demo::ROWS_MIN..=crate::demo::ROWS_MAX;
+    if range.contains(&rows) { Ok(rows) } else { Err(format!("between {} and {}", range.start(), range.end())) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! `apiary import`: files into a frame, one transaction a file, so that a file is in or not, never half.
+
+use std::{path::PathBuf, time::Duration};
+
+use apiary_core::{Clock, ErrorKind, SystemClock, units};
+use apiary_ingest::{
+    files::{FileSource, ReadOptions},
+    storable_schema,
+};
+use apiary_proto::{Client, ClientError, v1::WriteResult};
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::StreamExt;
+
+use crate::{
+    args::ImportArgs,
+    connection::Connection,
+    failure::CliError,
+    progress::Progress,
+    roles::failed,
+    terminal::{Ink, Terminal},
+};
+
+/// Runs the command.
+pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), CliError> {
+    for path in &args.files {
+        // A slip in the tenth name must not show after nine imports.
+        std::fs::metadata(path).map_err(CliError::io(format!("read {}", path.display())))?;
+    }
+    let connection = Connection::open(&args.target).await?;
+    let result = all(connection.client(), &args, terminal).await;
+    connection.close().await;
+    result
+}
+
+async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<(), CliError> {
+    let started = SystemClock.monotonic();
+    let mut frame = find_frame(client, args).await?;
+    let (mut files, mut total) = (0, WriteResult::default());
+    for path in &args.files {
+        let before = SystemClock.monotonic();
+        let source = open(path.clone(), frame.clone()).await?;
+        if frame.is_none() {
+            frame = Some(create(client, args, &source.schema, terminal).await?);
+        }
+        let written = one(client, source, args, terminal).await?;
+        let spent = SystemClock.monotonic().saturating_sub(before);
+        terminal.line(report(&path.display().to_string(), &written, spent));
+        files += 1;
+        total.rows += written.rows;
+        total.cells += written.cells;
+        total.bytes += written.bytes;
+    }
+    if files > 1 {
+        let spent = SystemClock.monotonic().saturating_sub(started);
+        terminal.line(report(&units::counted(files, "file"), &total, spent));
+    }
+    Ok(())
+}
+
+/// The frame's schema; `None` if it is to be created.
+async fn find_frame(client: &Client, args: &ImportArgs) -> Result<Option<SchemaRef>, CliError> {
+    match client.describe_frame(&args.into).await {
+        Ok(frame) if args.partition_by.is_empty() || frame.partition_by == args.partition_by => Ok(Some(frame.schema)),
+        Ok(frame) => {
+            let by = if frame.partition_by.is_empty() { "nothing".to_owned() } else { frame.partition_by.join(", ") };
+            Err(CliError::usage(
+                format!("{} is there already and is parted by {by}", args.into),
+                "leave out --partition-by, or import into another frame",
+            ))
+        }
+        Err(error) if error.kind == ErrorKind::NotFound && args.create => Ok(None),
+        Err(mut error) if error.kind == ErrorKind::NotFound => {
+            let create = "add --create to make it from the file's columns";
+            error.hint = Some(error.hint.map_or_else(|| create.to_owned(), |hint| format!("{hint}; or {create}")));
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a file, its text read into the frame's types if there is a frame: blocking work, off the runtime.
+async fn open(path: PathBuf, like: Option<SchemaRef>) -> Result<FileSource, CliError> {
+    let options = ReadOptions { like, ..ReadOptions::default() };
+    let opened = tokio::task::spawn_blocking(move || FileSource::open(&path, &options)).await;
+    let broke = |error| ClientError::new(ErrorKind::Internal, format!("reading the file broke off: {error}"));
+    Ok(opened.map_err(broke)??)
+}
+
+/// Creates the frame for a file's columns, and what it stands in; its schema.
+async fn create(
+    client: &Client,
+    args: &ImportArgs,
+    columns: &Schema,
+    terminal: &Terminal,
+) -> Result<SchemaRef, CliError> {
+    let path = &args.into;
+    let schema = storable_schema(columns)?;
+    client.create_hive(path.hive.as_str()).await?;
+    client.create_box(path.hive.as_str(), path.box_name.as_str()).await?;
+    client.create_frame(path, &schema, &args.partition_by).await?;
+    let by = match args.partition_by.as_slice() {
+        [] => String::new(),
+        by => format!(", parted by {}", by.join(", ")),
+    };
+    let columns = units::counted(schema.fields().len() as u64, "column");
+    terminal.note(terminal.paint(Ink::Dim, format_args!("created {path}: {columns}{by}")));
+    Ok(schema)
+}
+
+async fn one(
+    client: &Client,
+    source: FileSource,
+    args: &ImportArgs,
+    terminal: &Terminal,
+) -> Result<WriteResult, CliError> {
+    let progress = Progress::counting(terminal, source.path.display().to_string(), "rows", source.rows);
+    let schema = SchemaRef::clone(&source.schema);
+    let (mut read, shown) = (0u64, progress.clone());
+    let batches = source.into_stream().map(move |batch| {
+        let batch = batch.map_err(|error| failed(error.kind(), &error, error.hint()))?;
+        read += batch.num_rows() as u64;
+        shown.set(read, None, "");
+        Ok(batch)
+    });
+    let written = progress.during(client.append(&args.into, &schema, batches, None)).await;
+    progress.done();
+    Ok(written?)
+}
+
+fn report(what: &str, written: &WriteResult, spent: Duration) -> String {
+    let per_second = (written.rows as f64 / spent.as_secs_f64().max(1e-3)) as u64;
+    let version = if written.version > 0 { format!(" · version {}", written.version) } else { String::new() };
+    format!(
+        "{what}: {} → {} · {} · {} · {} rows/s{version}",
+        units::counted(written.rows, "row"),
+        units::counted(written.cells, "cell"),
+        units::bytes(written.bytes),
+        units::duration(spent),
+        units::count(per_second)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_rows_cells_bytes_and_speed() {
+        let written = WriteResult { version: 3, rows: 1000, cells: 2, bytes: 5_000, ..WriteResult::default() };
+        assert_eq!(
+            report("a.csv", &written, Duration::from_millis(500)),
+            "a.csv: 1 000 rows → 2 cells · 5.0 kB · 0.50 s · 2 000 rows/s · version 3"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Commands from one end to the other, over a bucket in a temporary folder and a colony in this process.
+
+use std::path::Path;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    failure::CliError,
+    interrupt::Interrupt,
+    terminal::Terminal,
+};
+
+/// What a command said.
+struct Said {
+    out: String,
+    err: String,
+    result: Result<(), CliError>,
+}
+
+async fn run(home: &Path, line: &[&str]) -> Said {
+    run_until(home, line, &Interrupt::default()).await
+}
+
+async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
+    let (storage, data) = (home.join("bucket"), home.join("node"));
+    let place = ["--storage", storage.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let cli = Cli::try_parse_from(["apiary"].iter().chain(line).chain(&place)).unwrap();
+    let (terminal, out, err) = Terminal::captured();
+    let result = match cli.command {
+        Command::Sql(args) => super::sql::run(args, &terminal, interrupt).await,
+        Command::Import(args) => super::import::run(args, &terminal).await,
+        Command::Status(args) => super::status::run(&args, &terminal).await,
+        Command::Compact(args) => super::compact::run(&args, &terminal).await,
+        Command::Demo(_) | Command::Start(_) => unreachable!(),
+    };
+    if let Err(error) = &result {
+        let _ = error.tell(&terminal);
+    }
+    Said { out: out.text(), err: err.text(), result }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .thread_stack_size(16 * 1024 * 1024)
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
+#[test]
+fn a_file_is_imported_queried_and_compacted() {
+    let home = tempfile::tempdir().unwrap();
+    let csv = home.path().join("readings.csv");
+    std::fs::write(&csv, "region,temp\nnorth,1.5\nsouth,20.25\nnorth,2.5\n").unwrap();
+    let csv = csv.to_str().unwrap();
+    block_on(async {
+        let missing = run(home.path(), &["import", csv, "--into", "a.b.c"]).await;
+        assert_eq!(missing.result.unwrap_err().kind(), apiary_core::ErrorKind::NotFound);
+        assert!(missing.err.contains("--create"), "{}", missing.err);
+
+        let made = run(home.path(), &["import", csv, "--into", "a.b.c", "--create", "--partition-by", "region"]).await;
+        made.result.unwrap();
+        assert!(made.out.contains("3 rows → 2 cells"), "{}", made.out);
+
+        let sql = "USE a.b; SELECT region, sum(temp) AS total FROM c GROUP BY region ORDER BY region";
+        let asked = run(home.path(), &["sql", sql]).await;
+        asked.result.unwrap();
+        assert_eq!(asked.out, "region,total\nnorth,4.0\nsouth,20.25\n");
+        assert!(asked.err.contains("2 rows · "), "{}", asked.err);
+
+        let again = run(home.path(), &["import", csv, csv, "--into", "a.b.c"]).await;
+        again.result.unwrap();
+        assert!(again.out.contains("2 files: 6 rows"), "{}", again.out);
+        let merged = run(home.path(), &["compact", "a.b.c"]).await;
+        merged.result.unwrap();
+        assert!(merged.out.starts_with("a.b.c: 6 cells → "), "{}", merged.out);
+    });
+}
+
+#[test]
+fn mistakes_in_sql_are_told_with_their_place_and_a_suggestion() {
+    let home = tempfile::tempdir().unwrap();
+    block_on(async {
+        let syntax = run(home.path(), &["sql", "SELECT 1 +"]).await;
+        assert_eq!(syntax.result.unwrap_err().kind().exit_code(), 1);
+        assert!(syntax.err.starts_with("error: "), "{}", syntax.err);
+        assert!(syntax.err.contains('^'), "{}", syntax.err);
+        let unknown = run(home.path(), &["sql", "SELECT * FROM a.b.c"]).await;
+        assert_eq!(unknown.result.unwrap_err().kind(), apiary_core::ErrorKind::NotFound, "{}", unknown.err);
+    });
+}
+
+#[test]
+fn a_damaged_file_writes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("cut.parquet");
+    std::fs::write(&file, b"PAR1 and then the disk was full").unwrap();
+    block_on(async {
+        let said = run(home.path(), &["import", file.to_str().unwrap(), "--into", "a.b.c", "--create"]).await;
+        said.result.unwrap_err();
+        assert!(said.err.contains("cut.parquet"), "{}", said.err);
+        let hives = run(home.path(), &["sql", "--quiet", "SHOW HIVES", "--format", "jsonl"]).await;
+        hives.result.unwrap();
+        assert_eq!(hives.out, "");
+    });
+}
+
+#[test]
+fn rows_go_to_a_file_in_the_format_of_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("out.json");
+    block_on(async {
+        let said = run(home.path(), &["sql", "SELECT 1 AS n, NULL AS t", "-o", file.to_str().unwrap()]).await;
+        said.result.unwrap();
+        assert_eq!(said.out, "");
+    });
+    let text = std::fs::read_to_string(file).unwrap();
+    assert_eq!(text.trim(), r#"[{"n":1,"t":null}]"#);
+}
+
+#[test]
+fn ctrl_c_stops_a_long_query() {
+    let home = tempfile::tempdir().unwrap();
+    block_on(async {
+        let interrupt = Interrupt::default();
+        let pressing = interrupt.clone();
+        let endless = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b \
+                       WHERE (a.value + b.value) % 7 = 1";
+        let press = async {
+            tokio::time::timeout(std::time::Duration::from_secs(4), std::future::pending::<()>()).await.unwrap_err();
+            pressing.press();
+        };
+        let line = ["sql", endless, "--set", "execution=local"];
+        let (said, ()) = tokio::join!(run_until(home.path(), &line, &interrupt), press);
+        assert!(matches!(said.result, Err(CliError::Interrupted)), "{}{}", said.out, said.err);
+    });
+}
+
+#[test]
+fn the_status_of_a_colony_of_one() {
+    let home = tempfile::tempdir().unwrap();
+    block_on(async {
+        let said = run(home.path(), &["status", "--format", "json"]).await;
+        said.result.unwrap();
+        let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(status["nodes"].as_array().unwrap().len(), 1, "{}", said.out);
+    });
+}
