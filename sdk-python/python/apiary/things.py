@@ -1,0 +1,160 @@
+"""Hives, boxes and frames: what other systems call databases, schemas and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .result import Result
+
+if TYPE_CHECKING:
+    from .session import Apiary
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a write did."""
+
+    version: int
+    """The ledger version that holds the rows."""
+    rows: int
+    cells: int
+    """Parquet files written."""
+    bytes: int
+    """Their size."""
+    temperature: float
+    """How hard the colony was working, 0 to 1."""
+    retries: int
+    """Slots lost to other writers on the way."""
+    already_applied: bool
+    """True: the idempotency key had been applied before, and nothing was written now."""
+
+
+@dataclass(frozen=True)
+class FrameDescription:
+    """What a frame is and holds, at one ledger version."""
+
+    columns: dict[str, str]
+    partition_by: list[str]
+    version: int
+    cells: int
+    rows: int
+    bytes: int
+    folder: str
+
+
+class Hive:
+    """A hive: a database."""
+
+    def __init__(self, apiary: Apiary, name: str) -> None:
+        self._apiary = apiary
+        self.name = name
+
+    def create_box(self, name: str) -> Box:
+        """Creates a box, or returns the one that is there."""
+        return self._apiary.create_box(self, name)
+
+    def box(self, name: str) -> Box:
+        """The box of that name; nothing is asked of the colony yet."""
+        return Box(self._apiary, self.name, name)
+
+    def boxes(self) -> list[Box]:
+        """The boxes of this hive."""
+        return [Box(self._apiary, hive, box) for hive, box in self._apiary._core.list(self.name)["boxes"]]
+
+    def __repr__(self) -> str:
+        return f"Hive({self.name!r})"
+
+
+class Box:
+    """A box: a schema in a hive."""
+
+    def __init__(self, apiary: Apiary, hive: str, name: str) -> None:
+        self._apiary = apiary
+        self.hive = hive
+        self.name = name
+
+    def create_frame(
+        self, name: str, schema: Mapping[str, str] | object, partition_by: Sequence[str] | str = ()
+    ) -> Frame:
+        """Creates a frame, or returns the one that is there if it is identical.
+
+        `schema` is a dict of column names and types (`"int64"`, `"string"`, `"datetime"`, `"decimal(15,2)"`, …; end
+        a type with `not null` to refuse NULL) or anything that has `__arrow_c_schema__`.
+        """
+        return self._apiary.create_frame(self.hive, self.name, name, schema, partition_by)
+
+    def frame(self, name: str) -> Frame:
+        """The frame of that name; nothing is asked of the colony yet."""
+        return Frame(self._apiary, self.hive, self.name, name)
+
+    def frames(self) -> list[Frame]:
+        """The frames of this box."""
+        found = self._apiary._core.list(self.hive, self.name)["frames"]
+        return [Frame(self._apiary, *path) for path in found]
+
+    def __repr__(self) -> str:
+        return f"Box({self.hive + '.' + self.name!r})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Frame:
+    """A frame: a table in a box."""
+
+    def __init__(self, apiary: Apiary, hive: str, box: str, name: str) -> None:
+        self._apiary = apiary
+        self.hive = hive
+        self.box = box
+        self.name = name
+
+    @property
+    def path(self) -> str:
+        """`hive.box.frame`."""
+        return f"{self.hive}.{self.box}.{self.name}"
+
+    def write(self, data: Any, *, idempotency_key: str | None = None) -> WriteResult:
+        """Appends `data` as one transaction: all of it or nothing.
+
+        `data` is anything that has `__arrow_c_stream__` or `__arrow_c_array__` (a pyarrow, polars, pandas or duckdb
+        table), a list of dicts, or a dict of lists. The same `idempotency_key` twice writes once.
+        """
+        return self._apiary._write(self, data, idempotency_key)
+
+    def read(self) -> Result:
+        """All rows, lazily."""
+        return self._apiary.sql(f"SELECT * FROM {self._sql_name()}")
+
+    def head(self, rows: int = 10) -> Result:
+        """Some rows."""
+        return self._apiary.sql(f"SELECT * FROM {self._sql_name()} LIMIT {int(rows)}")
+
+    def count(self) -> int:
+        """How many rows there are; reads no cell."""
+        return int(self._apiary.sql(f"SELECT count(*) FROM {self._sql_name()}").scalar())
+
+    def compact(self) -> dict[str, int]:
+        """Merges small cells; needs a live compactor."""
+        return self._apiary._core.compact((self.hive, self.box, self.name))
+
+    def describe(self) -> FrameDescription:
+        """The schema and what the newest version holds."""
+        return FrameDescription(**self._apiary._core.describe((self.hive, self.box, self.name)))
+
+    def _sql_name(self) -> str:
+        return ".".join(map(_quoted, (self.hive, self.box, self.name)))
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.read())
+
+    def __repr__(self) -> str:
+        return f"Frame({self.path!r})"

@@ -1,0 +1,230 @@
+"""The SDK as its users type it, over both transports."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import apiary
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from apiary import Apiary
+
+SCHEMA = {"timestamp": "datetime", "region": "string", "temp": "float64"}
+NOON = datetime.datetime(2026, 11, 20, 12)
+COUNT = 0
+
+
+@pytest.fixture
+def frame(ap: Apiary) -> apiary.Frame:
+    """An empty frame of its own."""
+    global COUNT
+    COUNT += 1
+    return ap.create_hive("suite").create_box("sdk").create_frame(f"t{COUNT}", SCHEMA, partition_by=["region"])
+
+
+def table() -> pa.Table:
+    return pa.table(
+        {
+            "timestamp": pa.array([NOON, NOON, NOON], pa.timestamp("us")),
+            "region": ["north", "south", "north"],
+            "temp": [1.0, 2.0, 3.0],
+        }
+    )
+
+
+def test_the_snippet_runs_as_it_stands_and_twice(tmp_path: Path) -> None:
+    snippet = f"""
+import os
+os.environ["APIARY_HOME"] = {str(tmp_path)!r}
+import pyarrow as pa, datetime
+table = pa.table({{"timestamp": pa.array([datetime.datetime(2026, 11, 20)] * 4, pa.timestamp("us")),
+                   "region": ["north", "south", "north", "south"], "temp": [1.0, 2.0, 3.0, 6.0]}})
+from apiary import Apiary
+ap = Apiary("production")
+ap.start()
+hive = ap.create_hive("analytics")
+box = hive.create_box("sensors")
+frame = box.create_frame("temperature",
+    schema={{"timestamp": "datetime", "region": "string", "temp": "float64"}},
+    partition_by=["region"])
+frame.write(table)
+result = ap.sql("SELECT region, avg(temp) FROM analytics.sensors.temperature GROUP BY region")
+print(sorted(result.fetchall()))
+"""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == "[('north', 2.0), ('south', 4.0)]"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        table(),
+        table().to_batches()[0],
+        pl.from_arrow(table()),
+        table().to_pandas(),
+        table().to_pylist(),
+        table().to_pydict(),
+        [{"timestamp": "2026-11-20T12:00:00", "region": r, "temp": t} for r, t in [("north", 1), ("south", 2), ("north", 3)]],
+    ],
+    ids=["pyarrow", "batch", "polars", "pandas", "rows", "columns", "iso"],
+)
+def test_every_kind_of_table_goes_in(frame: apiary.Frame, data: object) -> None:
+    written = frame.write(data)
+    assert (written.rows, written.cells, written.version) == (3, 2, 1)
+    assert written.bytes > 0 and 0 <= written.temperature <= 1 and not written.already_applied
+    assert frame.count() == 3
+    assert sorted(frame.read().fetchall()) == [(NOON, "north", 1.0), (NOON, "north", 3.0), (NOON, "south", 2.0)]
+
+
+def test_every_kind_of_table_comes_out(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(table())
+    ask = lambda: ap.sql(f"SELECT region, sum(temp) AS total FROM {frame.path} GROUP BY region ORDER BY region")  # noqa: E731
+    expected = [{"region": "north", "total": 4.0}, {"region": "south", "total": 2.0}]
+    assert ask().to_arrow().to_pylist() == expected
+    assert ask().to_polars().to_dicts() == expected
+    assert ask().to_pandas().to_dict("records") == expected
+    assert ask().to_pylist() == expected
+    assert ask().to_pydict() == {"region": ["north", "south"], "total": [4.0, 2.0]}
+    assert ask().fetchall() == [("north", 4.0), ("south", 2.0)]
+    assert ask().scalar() == "north"
+    assert [row for row in ask()] == ask().fetchall()
+    assert pl.DataFrame(ask()).height == 2
+    assert pa.RecordBatchReader.from_stream(ask()).read_all().num_rows == 2
+    assert "north" in repr(ask()) and "<td>north</td>" in ask()._repr_html_()
+    twice = ask()
+    assert twice.to_arrow().num_rows == twice.to_polars().height == len(twice) == 2
+
+
+def test_a_result_says_what_it_took(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(table())
+    result = ap.sql(f"SELECT * FROM {frame.path} WHERE region = 'north'")
+    stats = result.stats
+    assert (stats.rows, stats.cells_read, stats.cells_total) == (2, 1, 2)
+    assert "1 of 2 cells" in result.footer()
+
+
+def test_an_empty_result_keeps_its_columns(ap: Apiary, frame: apiary.Frame) -> None:
+    result = ap.sql(f"SELECT region, temp FROM {frame.path}")
+    assert result.columns == ["region", "temp"] and len(result) == 0 and result.scalar() is None
+    assert result.to_arrow().column_names == ["region", "temp"]
+    assert result.to_polars().columns == ["region", "temp"]
+
+
+def test_all_types_make_the_round(ap: Apiary) -> None:
+    schema = {
+        "b": "bool", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16",
+        "u32": "uint32", "f32": "float32", "f64": "float64", "s": "string", "x": "binary", "d": "date",
+        "t": "datetime", "z": "timestamptz", "n": "decimal(20,3)",
+    }  # fmt: skip
+    row = {
+        "b": True, "i8": -8, "i16": -16, "i32": -32, "i64": -(2**62), "u8": 255, "u16": 2**16 - 1, "u32": 2**32 - 1,
+        "f32": 0.5, "f64": 0.1, "s": "ünï", "x": b"\x00\xff", "d": datetime.date(1969, 12, 31),
+        "t": datetime.datetime(2026, 11, 20, 1, 2, 3, 456), "n": Decimal("-12345678901234567.125"),
+        "z": datetime.datetime(1900, 1, 1, tzinfo=datetime.timezone.utc),
+    }  # fmt: skip
+    frame = ap.create_hive("suite").create_box("types").create_frame("all", schema)
+    frame.write([row, dict.fromkeys(row)])
+    got = [r for r in frame.read().to_pylist()]
+    assert row in got and dict.fromkeys(row) in got
+    described = frame.describe()
+    assert described.columns["n"] == "decimal(20,3)" and described.columns["z"] == "timestamptz"
+
+
+def test_creating_again_returns_it_and_a_difference_is_named(ap: Apiary) -> None:
+    box = ap.create_hive("suite").create_box("again")
+    box.create_frame("t", SCHEMA, partition_by=["region"]).write(table())
+    assert box.create_frame("t", SCHEMA, partition_by=["region"]).count() == 3
+    with pytest.raises(apiary.AlreadyExistsError, match="temp"):
+        box.create_frame("t", {**SCHEMA, "temp": "int64"}, partition_by=["region"])
+    with pytest.raises(apiary.AlreadyExistsError):
+        box.create_frame("t", SCHEMA)
+    assert [f.name for f in box.frames()] == ["t"]
+
+
+def test_use_and_set_stay_with_the_session(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(table())
+    ap.use_hive("suite")
+    ap.use_box("sdk")
+    assert ap.sql(f"SELECT count(*) FROM {frame.name}").scalar() == 3
+    assert ap.frame(frame.name).count() == 3
+    ap.sql("SET execution = local")
+    assert ap.sql(f"SELECT sum(temp) FROM {frame.name}").stats.execution == "local"
+    with pytest.raises(apiary.ApiaryError):
+        ap.sql("SET exekution = local")
+
+
+def test_the_same_key_writes_once(frame: apiary.Frame) -> None:
+    first = frame.write(table(), idempotency_key="monday")
+    again = frame.write(table(), idempotency_key="monday")
+    assert again.already_applied and again.version == first.version and frame.count() == 3
+    with pytest.raises(apiary.IdempotencyKeyReused):
+        frame.write(table().slice(0, 1), idempotency_key="monday")
+
+
+def test_mistakes_raise_what_they_resemble(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(table())
+    with pytest.raises(apiary.NotFoundError) as missing:
+        ap.sql(f"SELECT * FROM {frame.path}x")
+    assert frame.path in str(missing.value) and isinstance(missing.value, LookupError)
+    with pytest.raises(apiary.SqlSyntaxError) as syntax:
+        ap.sql("SELEC 1")
+    assert "^" in str(syntax.value)
+    with pytest.raises(apiary.SchemaMismatchError, match="temp"):
+        frame.write(table().set_column(2, "temp", pa.array(["a", "b", "c"])))
+    with pytest.raises(apiary.SchemaMismatchError, match="row 1, column 'temp'"):
+        frame.write([{"region": "x", "temp": 1.0}, {"region": "x", "temp": "hot"}])
+    with pytest.raises(apiary.SchemaMismatchError, match="did you mean 'region'"):
+        frame.write([{"regoin": "x", "temp": 1.0}])
+    with pytest.raises(apiary.ApiaryError, match="region"):
+        frame.write([{"region": None, "temp": 1.0}])
+    with pytest.raises(apiary.InvalidInputError, match="flaot64"):
+        ap.create_frame("suite", "sdk", "never", {"x": "flaot64"})
+    with pytest.raises(apiary.InvalidInputError):
+        ap.create_hive("a/b")
+    with pytest.raises(apiary.InvalidInputError):
+        frame.write(42)
+    assert frame.count() == 3
+
+
+def test_a_source_that_breaks_writes_nothing(frame: apiary.Frame) -> None:
+    def batches():
+        yield table().to_batches()[0]
+        raise ValueError("the sensor fell off")
+
+    with pytest.raises(apiary.ApiaryError, match="sensor"):
+        frame.write(pa.RecordBatchReader.from_batches(table().schema, batches()))
+    assert frame.count() == 0
+
+
+def test_a_large_table_streams(ap: Apiary, frame: apiary.Frame) -> None:
+    n = 200_000
+    big = pl.DataFrame({"region": ["north", "south"] * (n // 2), "temp": [float(i) for i in range(n)]})
+    assert frame.write(big.with_columns(timestamp=pl.lit(NOON))).rows == n
+    seen = sum(batch.num_rows for batch in pa.RecordBatchReader.from_stream(frame.read()))
+    assert seen == n
+    assert ap.sql(f"SELECT max(temp) FROM {frame.path}").scalar() == n - 1
+
+
+def test_status_shows_the_node(ap: Apiary) -> None:
+    status = ap.status()
+    assert status["regime"] in {"cold", "ideal", "warm", "hot", "critical"}
+    assert any(node["state"] == "alive" for node in status["nodes"])
+
+
+def test_pandas_of_nothing_but_lists(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(pd.DataFrame({"timestamp": [NOON], "region": ["x"], "temp": [1.5]}))
+    assert frame.read().to_pandas()["temp"].tolist() == [1.5]
+
+
+def test_no_coordinator_is_a_connection_error() -> None:
+    with pytest.raises(apiary.ConnectionLost) as lost:
+        Apiary.connect("grpc://127.0.0.1:9")
+    assert isinstance(lost.value, ConnectionError)

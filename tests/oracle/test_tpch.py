@@ -1,0 +1,114 @@
+"""TPC-H through real processes, against DuckDB on the same files: on the board, with a worker killed, over S3."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from apiary import Apiary
+
+from colony import Colony, colony, s3_server
+from conftest import TABLES, import_tpch
+from rows import assert_same_rows
+
+QUERIES = {int(file.stem[1:]): file.read_text() for file in sorted((Path(__file__).parents[1] / "tpch").glob("q*.sql"))}
+# Those whose stages are wide enough that several workers must have taken part.
+BOARD = [1, 3, 5, 6, 10, 12, 18]
+
+
+@pytest.fixture(scope="module")
+def answers(tpch_files: Path) -> dict[int, list[tuple]]:
+    """What DuckDB says."""
+    duck = duckdb.connect()
+    for table in TABLES:
+        duck.execute(f"CREATE VIEW {table} AS SELECT * FROM '{tpch_files / table}.parquet'")
+    return {number: duck.execute(sql).fetchall() for number, sql in QUERIES.items()}
+
+
+def run(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> object:
+    result = ap.sql(QUERIES[number])
+    assert_same_rows(result.fetchall(), answers[number], f"q{number}")
+    return result.stats
+
+
+def session(it: Colony, execution: str) -> Apiary:
+    ap = Apiary.connect(it.url)
+    ap.sql("USE tpch.main")
+    ap.sql(f"SET execution = {execution}")
+    return ap
+
+
+def test_there_are_22_queries() -> None:
+    assert sorted(QUERIES) == list(range(1, 23))
+
+
+def test_the_local_way_gives_the_rows_of_duckdb(tpch_bucket: str, tmp_path: Path, answers: dict) -> None:
+    with Apiary("tpch", storage=tpch_bucket) as ap:
+        ap.sql("USE tpch.main")
+        ap.sql("SET execution = local")
+        for number in QUERIES:
+            assert run(ap, number, answers).execution == "local"
+
+
+@pytest.fixture(scope="module")
+def three_workers(tpch_bucket: str, tmp_path_factory: pytest.TempPathFactory):
+    with colony(tpch_bucket, tmp_path_factory.mktemp("colony")) as it:
+        yield it
+
+
+def test_three_workers_give_the_rows_of_duckdb(three_workers: Colony, answers: dict) -> None:
+    with session(three_workers, "board") as ap:
+        for number in QUERIES:
+            stats = run(ap, number, answers)
+            assert stats.execution == "board", f"q{number}: {stats}"
+            if number in BOARD:
+                assert stats.nodes >= 2, f"q{number} was done by {stats.nodes} node: {stats}"
+
+
+def test_a_worker_killed_with_a_live_claim_changes_no_row(
+    tpch_bucket: str, tmp_path: Path, answers: dict
+) -> None:
+    # Each task waits a little before it says it is done, so that a claim is live when the kill comes.
+    slow = {"APIARY_FAILPOINT_TASK_DELAY_MS": "400"}
+    with colony(tpch_bucket, tmp_path, env=slow) as it, session(it, "board") as ap:
+        for number, victim in zip([3, 12], [it.nodes[1], it.nodes[2]], strict=True):
+            seen: dict[str, object] = {}
+
+            def query(number: int = number, seen: dict = seen) -> None:
+                try:
+                    seen["stats"] = run(ap, number, answers)
+                except BaseException as error:  # noqa: BLE001 - the main thread judges it
+                    seen["error"] = error
+
+            runner = threading.Thread(target=query)
+            runner.start()
+            kill_on_live_claim(it, victim, runner)
+            runner.join(180)
+            assert "error" not in seen, seen["error"]
+            assert "stats" in seen, "the query hangs"
+            assert seen["stats"].retries >= 1, f"the kill hit nothing: {seen['stats']}"
+
+
+def kill_on_live_claim(it: Colony, victim: object, runner: threading.Thread) -> None:
+    """Kills the worker as soon as its own log says that it claimed a task."""
+    already = victim.log.read_text().count("claimed")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and runner.is_alive():
+        if victim.log.read_text().count("claimed") > already:
+            victim.kill()
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"the worker claimed nothing:\n{victim.log.read_text()[-2000:]}")
+
+
+def test_the_same_rows_over_s3(tpch_files: Path, tmp_path: Path, answers: dict) -> None:
+    with s3_server() as (storage, env):
+        import_tpch(tpch_files, "--storage", storage, "--data-dir", str(tmp_path / "importer"), env=env)
+        with colony(storage, tmp_path, env=env) as it, session(it, "board") as ap:
+            for number in QUERIES:
+                stats = run(ap, number, answers)
+                if number in BOARD:
+                    assert stats.nodes >= 2, f"q{number} was done by {stats.nodes} node: {stats}"
