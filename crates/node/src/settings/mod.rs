@@ -29,7 +29,8 @@ pub struct NodeSettings {
     pub cores: usize,
     /// Memory it may use, in bytes.
     pub memory_bytes: u64,
-    /// `HOST` or `HOST:PORT` to listen on; a port counts for the first role, the others have their own.
+    /// `HOST` or `HOST:PORT` to listen on; a port is the first role's, worker and compactor lie 10 and 20 above a
+    /// coordinator's.
     pub listen: String,
     /// `HOST` or `HOST:PORT` under which others reach it, if that is not where it listens.
     pub advertise: Option<String>,
@@ -68,13 +69,17 @@ impl NodeSettings {
         chamber_bytes(self.memory_bytes, self.cores)
     }
 
-    /// Where a role's gRPC server should listen, as `host:port`. Port 0 is any free port, for every role.
+    /// Where a role's gRPC server should listen, as `host:port`. A given port is the first role's, the others keep
+    /// their distance from it, so that two nodes of many roles fit on one host. Port 0 is any free port.
     pub fn listen_on(&self, role: Role) -> Result<String> {
         let (host, port) = split_address(&self.listen)?;
+        let first = self.roles.first().copied().unwrap_or(role);
         let port = match port {
+            None => role.default_port(),
             Some(0) => 0,
-            Some(port) if self.roles.first().is_none_or(|first| *first == role) => port,
-            _ => role.default_port(),
+            Some(port) => port
+                .checked_add(role.default_port().saturating_sub(first.default_port()))
+                .ok_or_else(|| NodeError::setting("listen", format!("port {port} leaves no room for the other roles")))?,
         };
         Ok(format!("{host}:{port}"))
     }
@@ -165,7 +170,7 @@ mod tests {
     fn a_port_counts_for_the_first_role_and_zero_for_all() {
         let two = [Role::Coordinator, Role::Worker];
         assert_eq!(settings("0.0.0.0:9000", &two).listen_on(Role::Coordinator).unwrap(), "0.0.0.0:9000");
-        assert_eq!(settings("0.0.0.0:9000", &two).listen_on(Role::Worker).unwrap(), "0.0.0.0:7420");
+        assert_eq!(settings("0.0.0.0:9000", &two).listen_on(Role::Worker).unwrap(), "0.0.0.0:9010");
         assert_eq!(settings("localhost:0", &two).listen_on(Role::Worker).unwrap(), "localhost:0");
     }
 
