@@ -9,6 +9,7 @@ use std::error::Error;
 use apiary_bucket::BucketError;
 use apiary_core::ErrorKind;
 use apiary_swarm::board::FailureCause;
+use ballista_core::error::BallistaError;
 use datafusion::{arrow::error::ArrowError, error::DataFusionError};
 
 use crate::EngineError;
@@ -32,6 +33,16 @@ pub(crate) fn classify(error: &DataFusionError) -> FailureCause {
         DataFusionError::Execution(_) | DataFusionError::SchemaError(..) | DataFusionError::NotImplemented(_) => {
             FailureCause::Query
         }
+        _ => FailureCause::Other,
+    }
+}
+
+fn ballista(error: &BallistaError) -> FailureCause {
+    match error {
+        BallistaError::ArrowError(error) => arrow(error),
+        BallistaError::DataFusionError(error) => classify(error),
+        BallistaError::IoError(_) => FailureCause::Store,
+        BallistaError::TokioError(_) => FailureCause::Panic,
         _ => FailureCause::Other,
     }
 }
@@ -65,6 +76,9 @@ fn external(error: &(dyn Error + Send + Sync + 'static)) -> FailureCause {
             _ => FailureCause::Store,
         };
     }
+    if let Some(error) = error.downcast_ref::<BallistaError>() {
+        return ballista(error);
+    }
     if let Some(error) = error.downcast_ref::<EngineError>() {
         return match error.kind() {
             ErrorKind::Corrupt => FailureCause::CorruptCell,
@@ -85,6 +99,31 @@ fn is_store(error: &(dyn Error + 'static)) -> bool {
     error.is::<object_store::Error>() || error.is::<std::io::Error>() || error.source().is_some_and(is_store)
 }
 
+/// What `error` says, without the wrappings that only its programmers understand.
+#[must_use]
+pub(crate) fn words(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::Shared(inner) => words(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => words(inner),
+        DataFusionError::ArrowError(inner, _) => arrow_words(inner),
+        DataFusionError::Execution(text) | DataFusionError::ResourcesExhausted(text) => text.clone(),
+        DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
+            Some(BallistaError::ArrowError(inner)) => arrow_words(inner),
+            Some(BallistaError::DataFusionError(inner)) => words(inner),
+            _ => inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), words),
+        },
+        error => error.strip_backtrace(),
+    }
+}
+
+fn arrow_words(error: &ArrowError) -> String {
+    let inner = match error {
+        ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>(),
+        _ => None,
+    };
+    inner.map_or_else(|| error.to_string(), words)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -94,7 +133,14 @@ mod tests {
     #[test]
     fn the_querys_own_fault_is_told_apart_from_the_worlds() {
         let shared = |error| DataFusionError::Shared(Arc::new(error));
+        let ballista = BallistaError::ArrowError(Box::new(ArrowError::DivideByZero)).into_datafusion();
+        assert_eq!(
+            words(&shared(BallistaError::DataFusionError(Box::new(ballista)).into_datafusion())),
+            "Divide by zero error"
+        );
+        let ballista = BallistaError::ArrowError(Box::new(ArrowError::DivideByZero)).into_datafusion();
         let cases = [
+            (ballista, FailureCause::Query),
             (DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None), FailureCause::Query),
             (DataFusionError::ResourcesExhausted("pool".into()), FailureCause::Memory),
             (DataFusionError::IoError(std::io::Error::other("disk")), FailureCause::Store),

@@ -104,8 +104,8 @@ pub async fn run_on_board(
 async fn open(env: &BoardEnv, board: &Board, record: QueryRecord, plans: StagePlans) -> Result<(StagePlans, u64)> {
     let opened = board.open_query(&record, plans.encode()?).await?;
     let owner = OwnerRecord::new(env.node.clone(), env.incarnation);
-    if opened == OpenedQuery::New {
-        board.take_ownership(&record.query, 1, &owner).await?;
+    // The same question asked twice has the same bytes, so both may think that theirs was first: the owner decides.
+    if opened == OpenedQuery::New && board.take_ownership(&record.query, 1, &owner).await? {
         return Ok((plans, 1));
     }
     let stored = board.put_stages(&record.query, plans.encode()?).await?;

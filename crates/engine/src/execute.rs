@@ -161,7 +161,11 @@ impl TaskRunner {
             EngineError::Board(error) if error.kind() == apiary_core::ErrorKind::Storage => FailureCause::Store,
             _ => FailureCause::Other,
         };
-        let mut failed = FailedRecord::by_worker(self.node.clone(), self.incarnation, cause, &words(error));
+        let message = match error {
+            EngineError::Plan(error) => cause::words(error),
+            error => error.to_string(),
+        };
+        let mut failed = FailedRecord::by_worker(self.node.clone(), self.incarnation, cause, &message);
         if cause == FailureCause::Memory {
             let (budget_bytes, peak_bytes) = (room.budget_bytes(), room.peak_bytes());
             failed.memory = Some(MemoryReport { budget_bytes, peak_bytes, spilled_bytes: 0 });
@@ -376,23 +380,4 @@ fn check_cells(plan: &dyn ExecutionPlan, allowed: &[String]) -> Result<()> {
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
-/// The message without the wrappings that only its programmers understand.
-fn words(error: &EngineError) -> String {
-    match error {
-        EngineError::Plan(error) => innermost(error),
-        error => error.to_string(),
-    }
-}
-
-fn innermost(error: &datafusion::error::DataFusionError) -> String {
-    use datafusion::error::DataFusionError as E;
-    match error {
-        E::Shared(inner) => innermost(inner),
-        E::Context(_, inner) | E::Diagnostic(_, inner) => innermost(inner),
-        E::ArrowError(inner, _) => inner.to_string(),
-        E::Execution(text) | E::ResourcesExhausted(text) => text.clone(),
-        error => error.strip_backtrace(),
-    }
 }

@@ -242,6 +242,10 @@ impl World {
     }
 
     fn play(&mut self, step: Move, pick: u16) {
+        if matches!(step, Move::Take) {
+            self.taken += 1;
+            return self.tell(Event::Taken { tasks: self.taken });
+        }
         let open = self.run.in_flight();
         let Some(id) = open.get(pick as usize % open.len().max(1)).copied() else { return };
         let on = format!("n{}", pick % 3);
@@ -250,10 +254,7 @@ impl World {
             Move::Fail(cause) => self.tell(failed(id, cause, &on)),
             Move::Lose => self.tell(gone(&on)),
             Move::Claim => self.tell(Event::Claimed { attempt: id, node: node(&on) }),
-            Move::Take => {
-                self.taken += 1;
-                self.tell(Event::Taken { tasks: self.taken });
-            }
+            Move::Take => {}
             Move::Stale => self.tell(failed(Attempt { attempt: id.attempt - 1, ..id }, FailureCause::Store, &on)),
         }
     }

@@ -1,0 +1,131 @@
+//! Listening for nudges: one stream to every coordinator in sight, and the channel of this process.
+//!
+//! Nothing depends on a nudge. A coordinator that cannot be reached is tried again with growing pauses, and until
+//! then its tasks are found by looking at the board.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use apiary_core::QueryId;
+use apiary_engine::wake;
+use apiary_node::{Node, Role};
+use apiary_proto::v1::{Nudge, NudgesRequest, task_service_client::TaskServiceClient};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often the world is asked for coordinators.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The first and the longest pause before a lost coordinator is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What a nudge says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hint {
+    /// The query.
+    pub(crate) query: QueryId,
+    /// A task that was just published.
+    pub(crate) task_key: Option<String>,
+    /// The query is over.
+    pub(crate) over: bool,
+}
+
+impl Hint {
+    fn of(nudge: Nudge) -> Option<Self> {
+        let query = nudge.query_id.parse().ok()?;
+        let task_key = (!nudge.task_key.is_empty()).then_some(nudge.task_key);
+        Some(Self { query, task_key, over: nudge.cancelled })
+    }
+}
+
+/// Listens until `shutdown`.
+pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, shutdown: CancellationToken) {
+    let mut streams = JoinSet::new();
+    streams.spawn(within_the_process(node.bucket.uri().to_owned(), hints.clone()));
+    let mut known: HashMap<String, CancellationToken> = HashMap::new();
+    while !shutdown.is_cancelled() {
+        let addresses = coordinators(&node);
+        known.retain(|address, stop| {
+            let keep = addresses.contains(address);
+            if !keep {
+                stop.cancel();
+            }
+            keep
+        });
+        for address in addresses {
+            known.entry(address).or_insert_with_key(|address| {
+                let stop = shutdown.child_token();
+                streams.spawn(follow(Arc::clone(&node), address.clone(), hints.clone(), stop.clone()));
+                stop
+            });
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = node.clock().sleep(LOOK_EVERY) => {}
+        }
+    }
+    streams.shutdown().await;
+}
+
+/// Where the coordinators of other processes can be reached.
+fn coordinators(node: &Node) -> Vec<String> {
+    let world = node.world();
+    let others = world.into_iter().filter(|view| view.is_alive() && view.has_role(Role::Coordinator.as_str()));
+    others.filter(|view| view.heartbeat.node != node.id).filter_map(|view| view.heartbeat.address).collect()
+}
+
+async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
+    let mut nudges = wake::listen();
+    loop {
+        match nudges.recv().await {
+            Ok(nudge) if nudge.bucket == bucket => {
+                let hint = Hint { query: nudge.query, task_key: nudge.task_key, over: nudge.cancelled };
+                // A full channel means that the worker will look anyway.
+                let _ = hints.try_send(hint);
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// One coordinator's stream, again and again.
+async fn follow(node: Arc<Node>, address: String, hints: mpsc::Sender<Hint>, stop: CancellationToken) {
+    let mut pause = RETRY.0;
+    while !stop.is_cancelled() {
+        let heard = tokio::select! {
+            () = stop.cancelled() => return,
+            heard = follow_once(&node, &address, &hints) => heard,
+        };
+        if heard {
+            pause = RETRY.0;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = node.clock().sleep(pause) => {}
+        }
+        pause = (pause * 2).min(RETRY.1);
+    }
+}
+
+/// Follows until the stream ends; whether it ever began.
+async fn follow_once(node: &Node, address: &str, hints: &mpsc::Sender<Hint>) -> bool {
+    let Ok(channel) = node.channel_to(address) else { return false };
+    let request = NudgesRequest { node: node.id.to_string() };
+    let mut nudges = match TaskServiceClient::new(channel).nudges(request).await {
+        Ok(nudges) => nudges.into_inner(),
+        Err(error) => {
+            tracing::debug!(address, %error, "no nudges from this coordinator for now");
+            return false;
+        }
+    };
+    tracing::debug!(address, "listening to this coordinator");
+    while let Ok(Some(nudge)) = nudges.message().await {
+        if let Some(hint) = Hint::of(nudge) {
+            let _ = hints.try_send(hint);
+        }
+    }
+    true
+}
