@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use apiary_core::ErrorKind;
 use clap::Parser;
 
 use crate::{
@@ -41,10 +40,7 @@ pub fn run() -> ExitCode {
 
 async fn run_owned(cli: Cli, terminal: Terminal) -> Result<(), CliError> {
     let task = tokio::spawn(async move { dispatch(cli.command, &terminal).await });
-    task.await.unwrap_or_else(|error| {
-        let message = format!("the command broke off: {error}");
-        Err(CliError::Refused { kind: ErrorKind::Internal, message, hint: None })
-    })
+    task.await.unwrap_or_else(|error| Err(CliError::defect(format!("the command broke off: {error}"))))
 }
 
 async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError> {

@@ -69,6 +69,12 @@ impl CliError {
         Self::Refused { kind: ErrorKind::InvalidInput, message: message.into(), hint: Some(hint.into()) }
     }
 
+    /// Something that must never happen.
+    pub(crate) fn defect(message: impl Into<String>) -> Self {
+        let hint = Some("this is a defect of apiary: please report it".to_owned());
+        Self::Refused { kind: ErrorKind::Internal, message: message.into(), hint }
+    }
+
     /// The kind, which decides the exit code.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use apiary_core::{Clock, SystemClock, units};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::terminal::Terminal;
 
@@ -16,6 +16,8 @@ use crate::terminal::Terminal;
 const LINE_INTERVAL: Duration = Duration::from_secs(2);
 /// A tick that comes this much early still counts, so that none is skipped for a millisecond.
 const TICK_SLACK: Duration = Duration::from_millis(100);
+/// What is done sooner shows no bar: a flash tells nobody anything.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// How often a bar moves.
 const TICK_INTERVAL: Duration = Duration::from_millis(120);
 
@@ -82,6 +84,14 @@ impl Progress {
         }
     }
 
+    /// Lets `print` write lines to the screen without mixing them with the bar.
+    pub(crate) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
     /// Ends; the bar leaves no trace, the caller says the result.
     pub(crate) fn done(&self) {
         if let Some(bar) = &self.bar {
@@ -114,6 +124,7 @@ impl State {
     fn line(&self) -> String {
         let counted = match (self.unit, self.total) {
             ("", _) => String::new(),
+            (_, None) if self.position == 0 => String::new(),
             (unit, Some(total)) => format!("{} of {} {unit}", units::count(self.position), units::count(total)),
             (unit, None) => format!("{} {unit}", units::count(self.position)),
         };
@@ -134,7 +145,15 @@ fn bar(what: &str, counted: bool, total: Option<u64>) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style.progress_chars("━━ "));
     bar.set_prefix(what.to_owned());
+    bar.set_draw_target(ProgressDrawTarget::hidden());
     bar.enable_steady_tick(TICK_INTERVAL);
+    let hidden = bar.downgrade();
+    tokio::spawn(async move {
+        SystemClock.sleep(PATIENCE).await;
+        if let Some(bar) = hidden.upgrade().filter(|bar| !bar.is_finished()) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    });
     bar
 }
 

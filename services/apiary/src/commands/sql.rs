@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use apiary_core::{QueryId, SystemClock, SystemRng};
+use apiary_core::{QueryId, SystemClock, SystemRng, units};
 use apiary_proto::{Client, QueryStream, v1};
 
 use crate::{
@@ -149,18 +149,20 @@ impl Runner<'_> {
         });
         let printed = self.print(&mut stream, progress.as_ref()).await;
         done(progress.as_ref());
-        printed?;
+        let has_columns = printed?;
         if let Some(stats) = stream.stats().filter(|_| !self.style.quiet) {
-            self.terminal.note(self.terminal.paint(Ink::Dim, footer(stats)));
+            let done = || format!("done · {}", units::duration(Duration::from_micros(stats.elapsed_us)));
+            self.terminal.note(self.terminal.paint(Ink::Dim, if has_columns { footer(stats) } else { done() }));
         }
         Ok(stream.session_after().cloned())
     }
 
-    async fn print(&self, stream: &mut QueryStream, progress: Option<&Progress>) -> Result<(), CliError> {
+    /// Prints the rows; false if the statement has none by its nature, as USE.
+    async fn print(&self, stream: &mut QueryStream, progress: Option<&Progress>) -> Result<bool, CliError> {
         let schema = stream.schema().await?;
         if schema.fields().is_empty() {
             while stream.next().await?.is_some() {}
-            return Ok(());
+            return Ok(false);
         }
         let out = self.output.map_or_else(|| self.terminal.rows(), Output::again);
         let mut writer = ResultWriter::begin(self.style.format, out, &schema, self.style.layout)?;
@@ -171,11 +173,12 @@ impl Runner<'_> {
             }
             writer.write(&batch)?;
             if self.terminal.reader_left() {
-                return Ok(());
+                return Ok(true);
             }
         }
         done(progress);
-        Ok(writer.finish()?)
+        writer.finish()?;
+        Ok(true)
     }
 }
 

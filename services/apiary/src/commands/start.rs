@@ -2,7 +2,7 @@
 
 use apiary_bucket::Bucket;
 use apiary_coordinator::Beside;
-use apiary_node::{Listener, Node, NodeFlags, NodeSettings, Role, shutdown, telemetry};
+use apiary_node::{Listener, Node, NodeError, NodeFlags, NodeSettings, Role, shutdown, telemetry};
 
 use crate::{
     args::{RoleArg, StartArgs},
@@ -19,7 +19,11 @@ pub(crate) async fn run(args: StartArgs, terminal: &Terminal) -> Result<(), CliE
     // Addresses first: a port that is taken is found before the bucket is touched.
     let mut listeners = Vec::new();
     for role in settings.roles.clone() {
-        listeners.push((role, Listener::bind(&settings.listen_on(role)?).await?));
+        let listener = Listener::bind(&settings.listen_on(role)?).await?;
+        if !listener.is_private() && !settings.insecure {
+            return Err(NodeError::Open { address: listener.shown() }.into());
+        }
+        listeners.push((role, listener));
     }
     let bucket = Bucket::open(&settings.storage)?;
     let stop = shutdown::on_signal();

@@ -102,8 +102,12 @@ fn nodes(nodes: &[NodeStatus]) -> Result<RecordBatch, ArrowError> {
         ("memory", text(&|node| units::bytes(node.memory_bytes))),
         ("temperature", Arc::new(Float64Array::from_iter_values(nodes.iter().map(|node| round(node.temperature))))),
         ("version", text(&|node| node.version.clone())),
-        ("seen", text(&|node| format!("{} ago", units::duration(Duration::from_millis(node.seen_ms_ago))))),
+        ("seen", text(&|node| seen(node.seen_ms_ago))),
     ])
+}
+
+fn seen(ms_ago: u64) -> String {
+    if ms_ago < 1000 { "now".to_owned() } else { format!("{} ago", units::duration(Duration::from_millis(ms_ago))) }
 }
 
 fn round(temperature: f64) -> f64 {

@@ -86,5 +86,5 @@ fn failed(error: &ArrowError) -> ClientError {
 
 /// A path that is spelt in this file.
 pub(super) fn path(hive: &str, box_name: &str, frame: &str) -> Result<FramePath, CliError> {
-    FramePath::new(hive, box_name, frame).map_err(|error| CliError::usage(error.to_string(), "report this"))
+    FramePath::new(hive, box_name, frame).map_err(|error| CliError::defect(error.to_string()))
 }

@@ -47,18 +47,18 @@ async fn disturbed(colony: &mut Colony, stage: &Stage) -> Result<(Answer, Option
     let id = QueryId::new(&SystemClock, &SystemRng);
     let client = colony.client().clone();
     let progress = stage.progress("disturbed", "tasks", None);
-    let query = tokio::spawn(async move { ask_as(id, &client, SQL, "board", &progress).await });
+    let shown = progress.clone();
+    let query = tokio::spawn(async move { ask_as(id, &client, SQL, "board", &shown).await });
     let hit = stop_a_busy_worker(colony, id, || query.is_finished()).await?;
-    if let Some(hit) = &hit {
-        stage.line(format_args!(
-            "stopped {} while it worked on task {} of stage {}; nobody is told",
-            hit.worker, hit.task, hit.stage
-        ));
-        stage
-            .line("with only the bucket to tell, the others notice when six of its heartbeats are missing: about 25 s");
+    if let Some(Hit { worker, stage: number, task }) = &hit {
+        progress.beside(|| {
+            stage.line(format_args!(
+                "stopped {worker} while it worked on task {task} of stage {number}; nobody is told"
+            ));
+            stage.line("with only the bucket to tell, the others notice when six heartbeats are missing: about 25 s");
+        });
     }
-    let answer =
-        query.await.map_err(|error| CliError::usage(format!("the query broke off: {error}"), "report this"))?;
+    let answer = query.await.map_err(|error| CliError::defect(format!("the query broke off: {error}")))?;
     Ok((answer?, hit))
 }
 
@@ -94,7 +94,7 @@ fn verdict(stage: &Stage, calm: &Answer, disturbed: &Answer, hit: Option<&Hit>) 
     if before != after {
         let differ = before.iter().zip(&after).filter(|(a, b)| a != b).count() + before.len().abs_diff(after.len());
         let message = format!("{differ} of {} rows differ after the loss of a worker", before.len());
-        return Err(CliError::usage(message, "this must never happen: please report it"));
+        return Err(CliError::defect(message));
     }
     let rows = apiary_core::units::counted(before.len() as u64, "row");
     match hit {

@@ -26,6 +26,14 @@ pub(crate) const ROWS_MIN: u64 = 100_000;
 /// Above this the temporary folder grows past a few gigabytes.
 pub(crate) const ROWS_MAX: u64 = 200_000_000;
 
+/// What to type after the demo, and what it does.
+const NEXT: [(&str, &str); 4] = [
+    ("apiary sql \"SELECT 1\"", "the embedded default, in ~/.apiary/default"),
+    ("apiary import data.parquet --into my.box.data --create", "your own files; CSV and JSON lines too"),
+    ("apiary start", "a node that stays; more of them on one bucket"),
+    ("apiary status", "who is there, and how hard they work"),
+];
+
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs, terminal: &Terminal) -> Result<(), CliError> {
     let started = SystemClock.monotonic();
@@ -56,11 +64,9 @@ fn farewell(stage: &Stage, folder: &Folder, spent: &str) {
         let bucket = folder.bucket();
         stage.line(format_args!("apiary sql --storage {} \"SHOW FRAMES\"", bucket.display()));
     }
-    stage.line("apiary sql \"SELECT 1\"                                   the embedded default, in ~/.apiary/default");
-    stage.line("apiary import data.parquet --into my.box.data --create   your own files; CSV and JSON lines too");
-    stage
-        .line("apiary start                                             a node that stays; more of them on one bucket");
-    stage.line("apiary status                                            who is there, and how hard they work");
+    for (command, does) in NEXT {
+        stage.line(format_args!("{command:<56}{does}"));
+    }
 }
 
 /// The demo's folder: gone at the end unless it is kept.
