@@ -55,7 +55,7 @@ async fn disturbed(colony: &mut Colony, stage: &Stage) -> Result<(Answer, Option
             stage.line(format_args!(
                 "stopped {worker} while it worked on task {task} of stage {number}; nobody is told"
             ));
-            stage.line("with only the bucket to tell, the others notice when six heartbeats are missing: about 25 s");
+            stage.line("with only the bucket to tell, the others notice when six heartbeats are missing: 10 to 30 s");
         });
     }
     let answer = query.await.map_err(|error| CliError::defect(format!("the query broke off: {error}")))?;
