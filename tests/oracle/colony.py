@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,6 +64,13 @@ class Node:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+
+    @property
+    def id(self) -> str:
+        """Its id in the colony, from what it printed."""
+        found = re.search(r"^node (\S+) joined", self.log.read_text(), re.MULTILINE)
+        assert found, self.log.read_text()
+        return found.group(1)
 
     def kill(self) -> None:
         """As if the power went."""
@@ -173,7 +181,7 @@ def s3_server(bucket: str = "apiary", options: Sequence[str] = ()) -> Iterator[t
         assert "listening" in line, line
         env = {
             "AWS_ACCESS_KEY_ID": "apiary-test-key",
-            "AWS_SECRET_ACCESS_KEY": "apiary-test-secret",
+            "AWS_SECRET_ACCESS_KEY": "apiary/test+secret",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_REGION": "us-east-1",
             "AWS_ALLOW_HTTP": "true",

@@ -10,6 +10,7 @@ use object_store::{
     BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
     azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    client::{HttpConnector, ReqwestConnector, SpawnedReqwestConnector},
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
     prefix::PrefixStore,
 };
@@ -141,9 +142,24 @@ fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {
     }
 }
 
+/// Requests run on the runtime that opened the bucket, wherever they are asked for: connections are shared, and one
+/// whose task sits behind a busy bee would hold up heartbeats.
+#[derive(Debug)]
+struct OwnThreads;
+
+impl HttpConnector for OwnThreads {
+    fn connect(&self, options: &object_store::ClientOptions) -> object_store::Result<object_store::client::HttpClient> {
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => SpawnedReqwestConnector::new(runtime).connect(options),
+            Err(_) => ReqwestConnector::default().connect(options),
+        }
+    }
+}
+
 fn s3(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
     use AmazonS3ConfigKey as Name;
-    let mut builder = AmazonS3Builder::from_env().with_bucket_name(&remote.bucket).with_retry(patience.retry());
+    let mut builder = AmazonS3Builder::from_env().with_bucket_name(&remote.bucket).with_http_connector(OwnThreads);
+    builder = builder.with_retry(patience.retry());
     // The environment must not turn off what everything stands on.
     builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
     for (name, value) in patience.client() {
@@ -174,7 +190,8 @@ fn s3(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
 
 fn gcs(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
     use GoogleConfigKey as Name;
-    let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(&remote.bucket);
+    let mut builder =
+        GoogleCloudStorageBuilder::from_env().with_bucket_name(&remote.bucket).with_http_connector(OwnThreads);
     builder = builder.with_retry(patience.retry());
     for (name, value) in patience.client() {
         builder = builder.with_config(Name::Client(name), value);
@@ -196,7 +213,8 @@ fn gcs(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
 
 fn azure(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
     use AzureConfigKey as Name;
-    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(&remote.bucket);
+    let mut builder =
+        MicrosoftAzureBuilder::from_env().with_container_name(&remote.bucket).with_http_connector(OwnThreads);
     builder = builder.with_retry(patience.retry());
     for (name, value) in patience.client() {
         builder = builder.with_config(Name::Client(name), value);

@@ -1,14 +1,24 @@
 //! Bees: one core each. Work that burns a core leases a bee and gives it back by dropping the lease.
+//!
+//! Bees work on threads of their own. A plan may compute for seconds between two awaits (a nested-loop join, a large
+//! sort), and on the node's threads it would hold up what must never wait: heartbeats, claims, Ctrl-C. Requests to
+//! the store run on the node's threads wherever they are asked for, so a busy bee holds up none of them either.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{NodeError, Result};
+
+/// Stack of a bee's thread: plans of deep SQL recurse, and a debug build needs more than the usual 2 MiB.
+const STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// All bees of a node. Cheap to clone; clones share the bees.
 #[derive(Debug, Clone)]
@@ -16,6 +26,19 @@ pub struct BeePool {
     free: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     total: usize,
+    threads: Arc<Threads>,
+}
+
+/// The bees' threads; they end with the last clone of the pool, without waiting for what still computes.
+#[derive(Debug)]
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Leased bees; dropping gives them back.
@@ -55,11 +78,25 @@ impl Drop for Waiting {
 }
 
 impl BeePool {
-    /// A pool of `total` bees, at least one.
-    #[must_use]
-    pub fn new(total: usize) -> Self {
+    /// A pool of `total` bees, at least one, each with a thread.
+    pub fn new(total: usize) -> Result<Self> {
         let total = total.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { free: Arc::new(Semaphore::new(total)), waiting: Arc::default(), total }
+        let threads = Builder::new_multi_thread()
+            .worker_threads(total)
+            .thread_name("bee")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(NodeError::Threads)?;
+        let threads = Arc::new(Threads(Some(threads)));
+        Ok(Self { free: Arc::new(Semaphore::new(total)), waiting: Arc::default(), total, threads })
+    }
+
+    /// Where work that burns a core is spawned. It takes no lease: that is the caller's.
+    #[must_use]
+    pub fn threads(&self) -> Handle {
+        // Taken only when the last clone drops.
+        self.threads.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
     }
 
     /// One bee, waiting for it in line. Dropping the future leaves the line.
@@ -121,7 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bee_comes_back_when_its_lease_is_dropped() {
-        let (pool, cancel) = (BeePool::new(2), CancellationToken::new());
+        let (pool, cancel) = (BeePool::new(2).unwrap(), CancellationToken::new());
         let bees = pool.lease_up_to(8, &cancel).await.unwrap();
         assert_eq!((bees.count(), pool.busy(), pool.free()), (2, 2, 0));
         drop(bees);
@@ -130,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_ends_with_the_token_and_leaves_the_line() {
-        let (pool, cancel) = (BeePool::new(1), CancellationToken::new());
+        let (pool, cancel) = (BeePool::new(1).unwrap(), CancellationToken::new());
         let held = pool.lease(&cancel).await.unwrap();
         let (other, token) = (pool.clone(), cancel.clone());
         let waiting = tokio::spawn(async move { other.lease(&token).await });
@@ -145,15 +182,30 @@ mod tests {
 
     #[tokio::test]
     async fn surplus_bees_can_go_home_early() {
-        let pool = BeePool::new(4);
+        let pool = BeePool::new(4).unwrap();
         let mut bees = pool.lease_up_to(4, &CancellationToken::new()).await.unwrap();
         bees.shrink(1);
         assert_eq!((bees.count(), pool.free()), (1, 3));
         assert!(pool.try_lease().is_some());
     }
 
+    #[tokio::test]
+    async fn a_bee_that_never_yields_holds_up_nobody() {
+        let pool = BeePool::new(1).unwrap();
+        let (begun, begin) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = pool.threads().spawn(async move {
+            begun.send(()).unwrap();
+            ended.recv().unwrap();
+        });
+        tokio::task::spawn_blocking(move || begin.recv().unwrap()).await.unwrap();
+        tokio::task::yield_now().await;
+        end.send(()).unwrap();
+        work.await.unwrap();
+    }
+
     #[test]
     fn there_is_always_one_bee() {
-        assert_eq!(BeePool::new(0).total(), 1);
+        assert_eq!(BeePool::new(0).unwrap().total(), 1);
     }
 }

@@ -101,6 +101,9 @@ pub enum NodeError {
     /// Someone asked to stop.
     #[error("stopped while waiting for {0}")]
     Cancelled(&'static str),
+    /// The system refused threads.
+    #[error("cannot start the bees' threads: {0}")]
+    Threads(std::io::Error),
     /// DataFusion refused a runtime.
     #[error("cannot build a chamber: {0}")]
     Chamber(String),
@@ -117,6 +120,7 @@ impl NodeError {
             Self::PortInUse { .. } | Self::Bind { .. } | Self::Open { .. } => ErrorKind::InvalidInput,
             Self::DataDirTaken { .. } | Self::File { .. } => ErrorKind::InvalidInput,
             Self::Unreachable { .. } => ErrorKind::Unavailable,
+            Self::Threads(_) => ErrorKind::Internal,
             Self::Cancelled(_) => ErrorKind::Cancelled,
             Self::Twin { .. } | Self::Server { .. } | Self::Chamber(_) => ErrorKind::Internal,
         }

@@ -78,7 +78,7 @@ impl Node {
         let node = Arc::new(Self {
             incarnation: Incarnation::new(clock.as_ref(), rng.as_ref()),
             board: Board::new(bucket.clone()),
-            bees: BeePool::new(settings.cores),
+            bees: BeePool::new(settings.cores)?,
             chambers,
             pulse: Pulse::new(past.map(|beat| (beat.incarnation, beat.counter))),
             address: Mutex::default(),

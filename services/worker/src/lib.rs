@@ -12,3 +12,6 @@ mod run;
 
 pub use error::{Result, WorkerError};
 pub use run::run;
+
+#[cfg(test)]
+mod tests;

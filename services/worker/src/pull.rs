@@ -238,7 +238,7 @@ impl Puller {
             }
         };
         let (runner, drain) = (self.runner.clone(), self.drain.clone());
-        self.running.spawn(async move {
+        let attempt = async move {
             let room = Room::over(chamber.memory_pool(), chamber.budget_bytes());
             let outcome = runner.attempt(&task, &room, &cancel, &drain).await.unwrap_or_else(|error| {
                 tracing::warn!(attempt = %id, %error, "an attempt could not be ended on the board");
@@ -246,7 +246,8 @@ impl Puller {
             });
             drop((chamber, second, bees));
             (query, outcome)
-        });
+        };
+        self.running.spawn_on(attempt, &self.node.bees.threads());
     }
 
     /// Lets go of a query that is over.

@@ -77,9 +77,11 @@ impl NodeSettings {
         let port = match port {
             None => role.default_port(),
             Some(0) => 0,
-            Some(port) => port
-                .checked_add(role.default_port().saturating_sub(first.default_port()))
-                .ok_or_else(|| NodeError::setting("listen", format!("port {port} leaves no room for the other roles")))?,
+            Some(port) => {
+                port.checked_add(role.default_port().saturating_sub(first.default_port())).ok_or_else(|| {
+                    NodeError::setting("listen", format!("port {port} leaves no room for the other roles"))
+                })?
+            }
         };
         Ok(format!("{host}:{port}"))
     }

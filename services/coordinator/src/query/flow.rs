@@ -11,8 +11,9 @@ use datafusion::{
     arrow::datatypes::SchemaRef,
     error::DataFusionError,
     execution::{SendableRecordBatchStream, TaskContext},
-    physical_plan::{ExecutionPlanProperties, execute_stream},
+    physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream, stream::RecordBatchReceiverStreamBuilder},
 };
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,6 +22,9 @@ use super::{
     statement::micros,
 };
 use crate::{CoordinatorError, Result, state::State};
+
+/// Batches that are computed before the client takes them.
+const BATCHES_AHEAD: usize = 2;
 
 /// Whose queries they are, until clients have names.
 const PRINCIPAL: &str = "client";
@@ -89,13 +93,35 @@ async fn local(
         context = context.with_runtime(built.runtime(runtime)?);
         (bees, chamber) = (Some(leased), Some(built));
     }
-    let stream = execute_stream(Arc::clone(&planned.physical), Arc::new(context)).map_err(QueryError::from)?;
+    let stream = on_bees(state, Arc::clone(&planned.physical), Arc::new(context));
     let cost = Cost::Local { node: state.node.id.to_string(), counters, chamber, _bees: bees };
     Ok(Flow { schema: SchemaRef::clone(&planned.schema), stream, base, cost })
 }
 
+/// The rows of a plan, computed on the bees' threads: between two awaits it may burn a core for seconds. A batch or
+/// two wait for the client, so a slow one slows the plan; dropping the stream stops it.
+fn on_bees(state: &State, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+    let schema = plan.schema();
+    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, BATCHES_AHEAD);
+    let batches = builder.tx();
+    let work = async move {
+        let mut stream = execute_stream(plan, context)?;
+        while let Some(batch) = stream.next().await {
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    // What is spawned inside the guard is spawned there.
+    let threads = state.node.bees.threads();
+    let _there = threads.enter();
+    builder.spawn(work);
+    builder.build()
+}
+
 /// The most partitions that any operator of the plan has.
-fn widest(plan: &dyn datafusion::physical_plan::ExecutionPlan) -> usize {
+fn widest(plan: &dyn ExecutionPlan) -> usize {
     let here = plan.output_partitioning().partition_count();
     plan.children().into_iter().map(|child| widest(child.as_ref())).fold(here.max(1), usize::max)
 }

@@ -1,0 +1,142 @@
+//! Whole workers over a bucket in memory: a query asked of the board is answered, cancelled, or survives a drain.
+
+use std::{sync::Arc, time::Duration};
+
+use apiary_bucket::Bucket;
+use apiary_core::QueryId;
+use apiary_engine::{
+    BoardEnv, BoardQuery, BoardResult, FrameNames, NoNudges, board_config, engine_version, run_on_board, split,
+};
+use apiary_node::{Listener, Node, NodeSettings, Role};
+use apiary_query::runtime_for;
+use apiary_swarm::board::QueryRecord;
+use datafusion::{
+    arrow::array::{AsArray, RecordBatch},
+    arrow::datatypes::Int64Type,
+    dataframe::DataFrameWriteOptions,
+    execution::runtime_env::RuntimeEnv,
+    prelude::{ParquetReadOptions, SessionConfig, SessionContext},
+};
+use futures::TryStreamExt;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const SQL: &str = "SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY k";
+
+struct Hive {
+    bucket: Bucket,
+    runtime: Arc<RuntimeEnv>,
+    folders: Vec<tempfile::TempDir>,
+}
+
+struct Running {
+    node: Arc<Node>,
+    stop: CancellationToken,
+    ended: JoinHandle<crate::Result<()>>,
+}
+
+impl Hive {
+    async fn new() -> Self {
+        apiary_node::telemetry::init("debug", Default::default());
+        let bucket = Bucket::in_memory();
+        let runtime = runtime_for(&bucket).unwrap();
+        let context = SessionContext::new_with_config_rt(SessionConfig::new(), Arc::clone(&runtime));
+        for file in 0..4 {
+            let sql = format!("SELECT value % 3 AS k FROM generate_series({}, {})", file * 100, file * 100 + 99);
+            let options = DataFrameWriteOptions::new().with_single_file_output(true);
+            let url = format!("apiary://cells/frames/t/{file}.parquet");
+            context.sql(&sql).await.unwrap().write_parquet(&url, options, None).await.unwrap();
+        }
+        Self { bucket, runtime, folders: Vec::new() }
+    }
+
+    async fn node(&mut self, role: Role, name: &str) -> Arc<Node> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = NodeSettings::new("memory:", folder.path());
+        settings.roles = vec![role];
+        settings.cores = 2;
+        settings.memory_bytes = 1 << 30;
+        settings.name = Some(name.to_owned());
+        self.folders.push(folder);
+        Node::join(self.bucket.clone(), settings).await.unwrap()
+    }
+
+    async fn worker(&mut self, name: &str) -> Running {
+        let node = self.node(Role::Worker, name).await;
+        let stop = CancellationToken::new();
+        node.start_pulse(stop.clone());
+        let (listener, _) = Listener::memory();
+        let ended = tokio::spawn(crate::run(Arc::clone(&node), listener, stop.clone()));
+        Running { node, stop, ended }
+    }
+
+    async fn ask(&self, queen: &Arc<Node>, cancel: CancellationToken) -> (QueryId, BoardResult) {
+        let context = SessionContext::new_with_config_rt(board_config(4), Arc::clone(&self.runtime));
+        context.register_parquet("t", "apiary://cells/frames/t/", ParquetReadOptions::default()).await.unwrap();
+        let plan = context.sql(SQL).await.unwrap().create_physical_plan().await.unwrap();
+        let id = QueryId::new(queen.clock().as_ref(), queen.rng().as_ref());
+        let plans = split(&plan, context.copied_config().options(), &id, &FrameNames::default()).unwrap();
+        let record = QueryRecord { timeout_ms: 60_000, ..QueryRecord::new(id, SQL, "tester", &engine_version()) };
+        let watched = Arc::clone(queen);
+        let env = BoardEnv {
+            bucket: self.bucket.clone(),
+            node: queen.id.clone(),
+            incarnation: queen.incarnation,
+            world: Arc::new(move || watched.world()),
+            nudger: Arc::new(NoNudges),
+            runtime: Arc::clone(&self.runtime),
+        };
+        (id, run_on_board(&env, BoardQuery { record, plans }, cancel, |_| {}).await.unwrap())
+    }
+}
+
+fn counts(batches: &[RecordBatch]) -> Vec<i64> {
+    batches.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_answer_a_query_between_them_and_drain_in_order() {
+    let mut hive = Hive::new().await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let workers = [hive.worker("a").await, hive.worker("b").await];
+    for _ in 0..3 {
+        let (_, result) = hive.ask(&queen, CancellationToken::new()).await;
+        let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+        assert_eq!(counts(&batches), [134, 133, 133]);
+    }
+    for worker in workers {
+        assert_eq!(worker.node.bees.busy(), 0);
+        worker.stop.cancel();
+        worker.ended.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_comes_later_finds_the_query() {
+    let mut hive = Hive::new().await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let (_, result) = hive.ask(&queen, CancellationToken::new()).await;
+    queen.clock().sleep(Duration::from_millis(50)).await;
+    let worker = hive.worker("late").await;
+    let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+    assert_eq!(counts(&batches), [134, 133, 133]);
+    assert!(result.metrics.tasks().iter().all(|task| task.node == worker.node.id.as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_is_over_frees_its_bees() {
+    let mut hive = Hive::new().await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let worker = hive.worker("a").await;
+    let cancel = CancellationToken::new();
+    let (_, result) = hive.ask(&queen, cancel.clone()).await;
+    cancel.cancel();
+    let ended = result.stream.try_collect::<Vec<_>>().await;
+    assert!(ended.is_err() || counts(&ended.unwrap()) == [134, 133, 133]);
+    let tidy = async {
+        while worker.node.bees.busy() > 0 {
+            queen.clock().sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), tidy).await.unwrap();
+}
