@@ -212,8 +212,8 @@ impl IngestError {
             Self::TooManyPartitions { .. }
             | Self::TooManyCells { .. }
             | Self::IdempotencyKey { .. }
-            | Self::UnknownFormat { .. }
-            | Self::BrokenFile { .. } => ErrorKind::InvalidInput,
+            | Self::UnknownFormat { .. } => ErrorKind::InvalidInput,
+            Self::BrokenFile { .. } => ErrorKind::Corrupt,
             Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Open { .. } => ErrorKind::InvalidInput,
             Self::Conflict { .. } => ErrorKind::Conflict,

@@ -10,7 +10,7 @@ mod query_stream;
 
 use std::{fmt, future::Future, time::Duration};
 
-use apiary_core::{ErrorKind, FramePath, QueryId, SystemClock, SystemRng, limits::MESSAGE_BYTES_MAX};
+use apiary_core::{ErrorKind, FramePath, QueryId, SystemClock, SystemRng, limits::{FIRST_CONTACT_MAX, MESSAGE_BYTES_MAX}};
 use arrow::datatypes::{Schema, SchemaRef};
 use tonic::{
     Request, Response, Status,
@@ -175,6 +175,14 @@ impl Client {
         within(CATALOG_TIMEOUT, service.status(v1::StatusRequest {})).await
     }
 
+    /// Whether the node serves, whatever its role; the usual gRPC health check.
+    pub async fn is_serving(&self) -> Result<bool, ClientError> {
+        use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+        let mut service = HealthClient::new(self.channel.clone());
+        let answer = within(FIRST_CONTACT_MAX, service.check(HealthCheckRequest::default())).await?;
+        Ok(answer.status() == ServingStatus::Serving)
+    }
+
     /// Merges the small cells of a frame.
     pub async fn compact(&self, path: &FramePath) -> Result<v1::CompactResult, ClientError> {
         let mut service = self.maintenance();
@@ -195,7 +203,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = Result<Response<T
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => Ok(answer?.into_inner()),
         Err(_) => {
-            let text = format!("the coordinator has not answered for {} s", limit.as_secs());
+            let text = format!("the node has not answered for {} s", limit.as_secs());
             Err(ClientError::new(ErrorKind::Timeout, text).with_hint("apiary status".to_owned()))
         }
     }

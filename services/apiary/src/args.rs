@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Merge the small cells (files) of a frame (table)
     Compact(CompactArgs),
+    /// Ask one node whether it serves; exit code 0 if it does
+    Health(HealthArgs),
 }
 
 /// Where the colony is.
@@ -188,6 +190,14 @@ pub(crate) struct CompactArgs {
     pub(crate) frame: FramePath,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+}
+
+/// `apiary health`
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// The node, of any role
+    #[arg(value_name = "URL", default_value = "grpc://127.0.0.1:7410")]
+    pub(crate) url: String,
 }
 
 /// `apiary demo`

@@ -58,6 +58,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
             Command::Import(args) => commands::import::run(args, terminal).await,
             Command::Status(args) => commands::status::run(&args, terminal).await,
             Command::Compact(args) => commands::compact::run(&args, terminal).await,
+            Command::Health(args) => commands::health::run(&args, terminal).await,
             Command::Start(_) | Command::Sql(_) => Ok(()),
         }
     };

@@ -113,7 +113,7 @@ fn a_broken_file_is_an_error_that_names_it_and_says_what_to_do() {
         let error = read(&path, &ReadOptions::default()).unwrap_err();
         let message = error.to_string();
         assert!(message.contains(name) && message.contains(word), "{message}");
-        assert!(error.hint().is_some() && error.kind() == ErrorKind::InvalidInput, "{message}");
+        assert!(error.hint().is_some() && error.kind() == ErrorKind::Corrupt, "{message}");
     }
 }
 
