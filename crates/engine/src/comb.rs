@@ -22,7 +22,7 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{EngineError, pieces};
+use crate::{EngineError, pieces, views};
 
 /// What one request fetches at most.
 const CHUNK_BYTES: u64 = 4 << 20;
@@ -213,14 +213,9 @@ fn coalesce(
     })
 }
 
-/// The same columns under the plan's own schema: the file's may differ in metadata.
+/// The same rows under the plan's own schema: the file's has plain strings for views, and may have other metadata.
 fn rename(batch: RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch);
-    }
-    let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = batch.columns().to_vec();
-    RecordBatch::try_new_with_options(SchemaRef::clone(schema), columns, &options).map_err(DataFusionError::from)
+    if batch.schema_ref() == schema { Ok(batch) } else { views::conform(&batch, schema) }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod result_stream;
 mod room;
 mod stages;
 mod tap;
+mod views;
 pub mod wake;
 
 pub use board_env::{BoardEnv, BoardQuery, BoardResult};

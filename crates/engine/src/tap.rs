@@ -1,7 +1,8 @@
 //! A tap under the writer: what flows through a task's plan can be stopped here.
 //!
 //! Ballista's writers run in tasks of their own that nobody can abort from outside; they end when their input ends.
-//! So their input ends, with an error, as soon as the attempt is cancelled.
+//! So their input ends, with an error, as soon as the attempt is cancelled. On the way strings take the form in which
+//! they are written (see [`views`]).
 
 use std::{
     pin::Pin,
@@ -9,25 +10,29 @@ use std::{
     task::{Context, Poll},
 };
 
+use ballista_core::execution_plans::SortShuffleWriterExec;
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result as DataFusionResult},
     execution::TaskContext,
-    physical_expr::PhysicalExpr,
+    physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, RecordBatchStream, SendableRecordBatchStream,
-        replace_children_if_necessary,
+        DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, RecordBatchStream,
+        SendableRecordBatchStream, replace_children_if_necessary,
     },
 };
-use futures::{Future, Stream, StreamExt};
+use futures::{Future, Stream, StreamExt, ready};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::views;
 
 /// Passes its input through until it is cancelled.
 #[derive(Debug)]
 pub(crate) struct Tap {
     input: Arc<dyn ExecutionPlan>,
     cancel: CancellationToken,
+    properties: Arc<PlanProperties>,
 }
 
 /// `writer` with a tap between it and its input.
@@ -35,11 +40,36 @@ pub(crate) fn put_under(
     writer: Arc<dyn ExecutionPlan>,
     cancel: &CancellationToken,
 ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-    let tapped = |input: &Arc<dyn ExecutionPlan>| {
-        Arc::new(Tap { input: Arc::clone(input), cancel: cancel.clone() }) as Arc<dyn ExecutionPlan>
+    let [input] = writer.children()[..] else {
+        return Err(DataFusionError::Internal("a writer has one input".to_owned()));
     };
-    let children = writer.children().into_iter().map(tapped).collect();
-    replace_children_if_necessary(writer, children)
+    let schema = input.schema();
+    let tap = Arc::new(Tap::new(Arc::clone(input), cancel.clone()));
+    let Some(sort) = writer.downcast_ref::<SortShuffleWriterExec>() else {
+        return replace_children_if_necessary(writer, vec![tap]);
+    };
+    let Partitioning::Hash(exprs, count) = sort.shuffle_output_partitioning() else {
+        return Err(DataFusionError::Internal("a sort shuffle deals rows by hash".to_owned()));
+    };
+    let exprs = exprs.iter().map(|expr| views::over_written(expr, &schema)).collect::<DataFusionResult<_>>()?;
+    let (job, stage) = (sort.job_id().clone(), sort.stage_id());
+    let partitioning = Partitioning::Hash(exprs, *count);
+    let sort = SortShuffleWriterExec::try_new(job, stage, tap, String::new(), partitioning, sort.config().clone())?;
+    Ok(Arc::new(sort))
+}
+
+impl Tap {
+    fn new(input: Arc<dyn ExecutionPlan>, cancel: CancellationToken) -> Self {
+        let given = input.properties();
+        let schema = views::written_schema(&input.schema());
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(given.output_partitioning().partition_count()),
+            given.emission_type,
+            given.boundedness,
+        );
+        Self { input, cancel, properties: Arc::new(properties) }
+    }
 }
 
 impl DisplayAs for Tap {
@@ -54,7 +84,7 @@ impl ExecutionPlan for Tap {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
@@ -77,7 +107,7 @@ impl ExecutionPlan for Tap {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| DataFusionError::Internal("a tap has one input".to_owned()))?;
-        Ok(Arc::new(Self { input, cancel: self.cancel.clone() }))
+        Ok(Arc::new(Self::new(input, self.cancel.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
@@ -103,7 +133,10 @@ impl Stream for TapStream {
             return Poll::Ready(Some(Err(DataFusionError::Execution("the attempt was cancelled".to_owned()))));
         }
         match self.input.as_mut() {
-            Some(input) => input.poll_next_unpin(context),
+            Some(input) => match ready!(input.poll_next_unpin(context)) {
+                Some(Ok(batch)) => Poll::Ready(Some(views::conform(&batch, &self.schema))),
+                other => Poll::Ready(other),
+            },
             None => Poll::Ready(None),
         }
     }

@@ -64,6 +64,10 @@ const STATEMENTS: &[&str] = &[
     "SELECT median(v), round(stddev(v), 6) FROM t WHERE k < 3",
     "!SELECT id, h FROM big WHERE k < 900 ORDER BY h, id",
     "SELECT k, count(*), min(h) FROM big GROUP BY k",
+    "!SELECT id, h FROM big WHERE k < 900 ORDER BY h, id LIMIT 20000",
+    "SELECT substr(h, 1, 2), count(*), max(h) FROM big GROUP BY 1",
+    "SELECT a.id, b.id FROM big a JOIN big b ON a.h = substr(concat(b.h, 'x'), 1, 32) WHERE a.k = 5",
+    "SELECT id, count(*) OVER (PARTITION BY substr(h, 1, 2)) FROM big WHERE k < 20",
     "SELECT a.h, b.id FROM big a JOIN big b ON a.id = b.id + 1",
 ];
 
