@@ -29,12 +29,14 @@ pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToke
     let runner = runner.with_delay(delay(std::env::var(DELAY_VARIABLE).ok()));
     let (hints, heard) = mpsc::channel(HINTS_MAX);
     let puller = Puller::new(Arc::clone(&node), runner);
-    let listening = nudges::listen(Arc::clone(&node), hints, shutdown.clone());
-    let stop = shutdown.clone();
+    let stop = shutdown.child_token();
+    let listening = nudges::listen(Arc::clone(&node), hints, stop.clone());
     let serving = async {
         let served = serve(listener, Routes::default(), ServerPolicy::of(&node), shutdown).await;
-        // A worker whose port is taken must not go on in silence.
-        stop.cancel();
+        // A server that nobody can reach is no reason to stop; one that broke is.
+        if served.is_err() {
+            stop.cancel();
+        }
         served
     };
     let (served, (), ()) = tokio::join!(serving, listening, puller.run(heard, stop.clone()));

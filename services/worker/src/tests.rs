@@ -37,7 +37,6 @@ struct Running {
 
 impl Hive {
     async fn new() -> Self {
-        apiary_node::telemetry::init("debug", Default::default());
         let bucket = Bucket::in_memory();
         let runtime = runtime_for(&bucket).unwrap();
         let context = SessionContext::new_with_config_rt(SessionConfig::new(), Arc::clone(&runtime));
