@@ -1,4 +1,5 @@
 //! Integration tests: one binary, so that DataFusion is linked once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
 mod store_conformance;
 mod tidy;

@@ -71,7 +71,10 @@ fn production(text: &str) -> &str {
 }
 
 fn is_test_code(path: &str) -> bool {
-    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs") || path.starts_with("benches/")
+    path.starts_with("tests/")
+        || path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || path.starts_with("benches/")
 }
 
 fn packages() -> Vec<(String, BTreeSet<String>)> {

@@ -26,10 +26,7 @@ use pyo3::{
 use crate::errors;
 
 /// One batch of the columns in `columns`, with the types that `like` has for their names.
-pub(crate) fn reader(
-    columns: &Bound<'_, PyDict>,
-    like: &SchemaRef,
-) -> PyResult<Box<dyn RecordBatchReader + Send>> {
+pub(crate) fn reader(columns: &Bound<'_, PyDict>, like: &SchemaRef) -> PyResult<Box<dyn RecordBatchReader + Send>> {
     let py = columns.py();
     let mut fields: Vec<Field> = Vec::new();
     let mut arrays: Vec<ArrayRef> = Vec::new();
@@ -106,7 +103,10 @@ fn column(field: &Field, values: &Bound<'_, PyList>) -> PyResult<ArrayRef> {
     match field.data_type() {
         DataType::Boolean => {
             let mut builder = BooleanBuilder::with_capacity(values.len());
-            each(field, values, |value| Ok(builder.append_option(value.map(|v| v.extract::<bool>()).transpose()?)))?;
+            each(field, values, |value| {
+                builder.append_option(value.map(|value| value.extract::<bool>()).transpose()?);
+                Ok(())
+            })?;
             Ok(Arc::new(builder.finish()))
         }
         DataType::Int8 => numbers::<Int8Type>(field, values),
@@ -144,7 +144,10 @@ fn strings<'py>(
     text: impl Fn(&Bound<'py, PyAny>) -> PyResult<String>,
 ) -> PyResult<StringArray> {
     let mut builder = StringBuilder::new();
-    each(field, values, |value| Ok(builder.append_option(value.map(&text).transpose()?)))?;
+    each(field, values, |value| {
+        builder.append_option(value.map(&text).transpose()?);
+        Ok(())
+    })?;
     Ok(builder.finish())
 }
 

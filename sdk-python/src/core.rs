@@ -4,11 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use apiary::embedded::{Embedded, EmbeddedOptions};
 use apiary_core::{ErrorKind, FramePath};
-use apiary_proto::{
-    ClientError,
-    client::Client,
-    v1,
-};
+use apiary_proto::{ClientError, client::Client, v1};
 use arrow::{
     array::{RecordBatch, RecordBatchReader},
     datatypes::SchemaRef,
@@ -105,10 +101,8 @@ impl Core {
         let answer = PyDict::new(py);
         answer.set_item("hives", found.hives)?;
         answer.set_item("boxes", found.boxes.into_iter().map(|p| (p.hive, p.box_name)).collect::<Vec<_>>())?;
-        answer.set_item(
-            "frames",
-            found.frames.into_iter().map(|p| (p.hive, p.box_name, p.frame)).collect::<Vec<_>>(),
-        )?;
+        answer
+            .set_item("frames", found.frames.into_iter().map(|p| (p.hive, p.box_name, p.frame)).collect::<Vec<_>>())?;
         Ok(answer)
     }
 

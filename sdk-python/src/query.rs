@@ -31,12 +31,23 @@ use crate::{errors, values_out, wait};
 
 type Shared = Arc<Mutex<State>>;
 
+/// Hive, box and settings.
+type SessionParts = (String, String, HashMap<String, String>);
+
 #[derive(Debug)]
 enum State {
-    Open(QueryStream),
+    Open(Box<QueryStream>),
     Taken,
-    Done { stats: v1::QueryStats, session: v1::Session, taken: bool },
+    Done(Box<Finished>),
     Failed,
+}
+
+/// What a statement leaves behind.
+#[derive(Debug)]
+struct Finished {
+    stats: v1::QueryStats,
+    session: v1::Session,
+    taken: bool,
 }
 
 /// A statement that runs.
@@ -54,11 +65,11 @@ fn lock(state: &Shared) -> PyResult<MutexGuard<'_, State>> {
 }
 
 fn finished(stream: &QueryStream, taken: bool) -> State {
-    State::Done {
+    State::Done(Box::new(Finished {
         taken,
         stats: stream.stats().cloned().unwrap_or_default(),
         session: stream.session_after().cloned().unwrap_or_default(),
-    }
+    }))
 }
 
 /// USE and SET are taken at once: they exist for what they leave behind.
@@ -78,17 +89,17 @@ impl Query {
             let id = stream.id();
             Ok((stream, schema, id))
         })?;
-        let state = if changes_session(sql) { finished(&stream, false) } else { State::Open(stream) };
+        let state = if changes_session(sql) { finished(&stream, false) } else { State::Open(Box::new(stream)) };
         Ok(Self { client: client.clone(), id, schema, state: Arc::new(Mutex::new(state)) })
     }
 
-    fn take(&self, py: Python<'_>) -> PyResult<Option<QueryStream>> {
+    fn take(&self, py: Python<'_>) -> PyResult<Option<Box<QueryStream>>> {
         let mut state = lock(&self.state)?;
         match std::mem::replace(&mut *state, State::Taken) {
             State::Open(stream) => Ok(Some(stream)),
             // Only USE and SET are done before they are taken, and they give no rows that matter.
-            done @ State::Done { taken: false, .. } => {
-                *state = done;
+            State::Done(done) if !done.taken => {
+                *state = State::Done(done);
                 Ok(None)
             }
             other => {
@@ -123,7 +134,8 @@ impl Query {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let answer = PyDict::new(py);
-        if let State::Done { stats, .. } = &*lock(&self.state)? {
+        if let State::Done(done) = &*lock(&self.state)? {
+            let stats = &done.stats;
             answer.set_item("rows", stats.rows)?;
             answer.set_item("elapsed_ms", stats.elapsed_us as f64 / 1e3)?;
             answer.set_item("cells_read", stats.cells_read)?;
@@ -142,7 +154,7 @@ impl Query {
 
     fn footer(&self) -> PyResult<String> {
         Ok(match &*lock(&self.state)? {
-            State::Done { stats, .. } => footer(stats),
+            State::Done(done) => footer(&done.stats),
             _ => format!("query {}", self.id),
         })
     }
@@ -152,10 +164,11 @@ impl Query {
     }
 
     /// Hive, box and settings after a statement that is done already.
-    fn session_if_done(&self) -> PyResult<Option<(String, String, HashMap<String, String>)>> {
+    fn session_if_done(&self) -> PyResult<Option<SessionParts>> {
         Ok(match &*lock(&self.state)? {
-            State::Done { session, .. } => {
-                Some((session.hive.clone(), session.box_name.clone(), session.settings.clone().into_iter().collect()))
+            State::Done(done) => {
+                let session = done.session.clone();
+                Some((session.hive, session.box_name, session.settings))
             }
             _ => None,
         })
@@ -181,7 +194,7 @@ impl Query {
 
 /// Batches as another library pulls them, from whatever thread it likes.
 struct Pull {
-    stream: Option<QueryStream>,
+    stream: Option<Box<QueryStream>>,
     state: Shared,
 }
 
@@ -278,10 +291,8 @@ impl Batches {
 }
 
 fn footer(stats: &v1::QueryStats) -> String {
-    let mut parts = vec![
-        units::counted(stats.rows, "row"),
-        units::duration(std::time::Duration::from_micros(stats.elapsed_us)),
-    ];
+    let mut parts =
+        vec![units::counted(stats.rows, "row"), units::duration(std::time::Duration::from_micros(stats.elapsed_us))];
     if stats.cells_total > 0 {
         parts.push(format!("{} of {}", units::count(stats.cells_read), units::counted(stats.cells_total, "cell")));
         parts.push(units::counted(stats.get_requests, "GET"));

@@ -8,8 +8,11 @@ use pyo3::{prelude::*, types::PyList};
 
 use crate::errors;
 
+/// A name, and the type it stands for.
+type Name = (&'static str, fn() -> DataType);
+
 /// The names that stand for a type without arguments; the first of a type is how it is shown.
-const NAMES: &[(&str, fn() -> DataType)] = &[
+const NAMES: &[Name] = &[
     ("bool", || DataType::Boolean),
     ("boolean", || DataType::Boolean),
     ("int8", || DataType::Int8),

@@ -32,10 +32,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime, ClientError> {
 }
 
 /// The answer of `work`. Ctrl-C drops it, which cancels what it does.
-pub(crate) fn wait<T: Send>(
-    py: Python<'_>,
-    work: impl Future<Output = Result<T, ClientError>> + Send,
-) -> PyResult<T> {
+pub(crate) fn wait<T: Send>(py: Python<'_>, work: impl Future<Output = Result<T, ClientError>> + Send) -> PyResult<T> {
     let runtime = runtime().map_err(|error| errors::to_python(py, &error))?;
     let mut work = Box::pin(work);
     loop {

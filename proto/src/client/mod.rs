@@ -10,7 +10,10 @@ mod query_stream;
 
 use std::{fmt, future::Future, time::Duration};
 
-use apiary_core::{ErrorKind, FramePath, QueryId, SystemClock, SystemRng, limits::{FIRST_CONTACT_MAX, MESSAGE_BYTES_MAX}};
+use apiary_core::{
+    ErrorKind, FramePath, QueryId, SystemClock, SystemRng,
+    limits::{FIRST_CONTACT_MAX, MESSAGE_BYTES_MAX},
+};
 use arrow::datatypes::{Schema, SchemaRef};
 use tonic::{
     Request, Response, Status,

@@ -32,7 +32,7 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::Import(args) => super::import::run(args, &terminal).await,
         Command::Status(args) => super::status::run(&args, &terminal).await,
         Command::Compact(args) => super::compact::run(&args, &terminal).await,
-        Command::Demo(_) | Command::Start(_) => unreachable!(),
+        Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
     };
     if let Err(error) = &result {
         let _ = error.tell(&terminal);
