@@ -25,7 +25,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apiary-compactor", &["bucket", "core", "ingest", "ledger", "node", "proto", "swarm"]),
     (
         "apiary",
-        &["bucket", "cell", "compactor", "coordinator", "core", "ingest", "ledger", "node", "proto", "swarm", "worker"],
+        &[
+            "bucket",
+            "cell",
+            "compactor",
+            "coordinator",
+            "core",
+            "ingest",
+            "ledger",
+            "node",
+            "proto",
+            "query",
+            "swarm",
+            "worker",
+        ],
     ),
     ("apiary-python", &["apiary", "core", "node", "proto"]),
 ];
@@ -143,7 +156,8 @@ fn every_member_resolves_the_same_features() {
 #[test]
 fn libraries_stay_in_their_rooms() {
     let mut wrong = Vec::new();
-    for (name, dependencies) in packages() {
+    // The crate that only names features has no code that could use them.
+    for (name, dependencies) in packages().into_iter().filter(|(name, _)| name != "apiary-features") {
         for (library, rooms) in ONLY_IN {
             if dependencies.iter().any(|d| d.starts_with(library)) && !rooms.contains(&name.as_str()) {
                 wrong.push(format!("{name} uses {library}"));
@@ -174,7 +188,7 @@ fn every_file_says_what_it_is() {
 fn keys_are_spelled_in_one_file() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {
-        if path == "crates/bucket/src/layout.rs" || is_test_code(&path) {
+        if path.starts_with("crates/bucket/src/layout") || is_test_code(&path) {
             continue;
         }
         for word in ["\"_queries", "\"_delta_log", "\"_apiary/", "\"_last_checkpoint"] {

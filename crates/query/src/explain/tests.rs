@@ -1,3 +1,5 @@
+//! The texts of EXPLAIN, golden.
+
 use apiary_core::Version;
 
 use super::*;

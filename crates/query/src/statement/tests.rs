@@ -1,3 +1,5 @@
+//! What parses, as what, and what does not.
+
 use apiary_core::ErrorKind;
 
 use super::*;

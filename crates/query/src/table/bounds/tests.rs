@@ -1,3 +1,5 @@
+//! Bounds of cells as DataFusion reads them.
+
 use super::*;
 
 fn bound(value: StatValue, data_type: DataType, end: End) -> Option<(ScalarValue, bool)> {
