@@ -38,6 +38,17 @@ def run(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> object:
     return result.stats
 
 
+def run_by_several(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> None:
+    """On the board, with tasks done by two workers or more. Workers pull, so one that wakes first may take all of a
+    small query; then it is asked again, and the rows are judged each time."""
+    for _ in range(5):
+        stats = run(ap, number, answers)
+        assert stats.execution == "board", f"q{number}: {stats}"
+        if stats.nodes >= 2 or number not in BOARD:
+            return
+    raise AssertionError(f"q{number} was done by one worker alone, five times: {stats}")
+
+
 def session(it: Colony, execution: str) -> Apiary:
     ap = Apiary.connect(it.url)
     ap.sql("USE tpch.main")
@@ -66,10 +77,7 @@ def three_workers(tpch_bucket: str, tmp_path_factory: pytest.TempPathFactory):
 def test_three_workers_give_the_rows_of_duckdb(three_workers: Colony, answers: dict) -> None:
     with session(three_workers, "board") as ap:
         for number in QUERIES:
-            stats = run(ap, number, answers)
-            assert stats.execution == "board", f"q{number}: {stats}"
-            if number in BOARD:
-                assert stats.nodes >= 2, f"q{number} was done by {stats.nodes} node: {stats}"
+            run_by_several(ap, number, answers)
 
 
 def test_a_worker_killed_with_a_live_claim_changes_no_row(
@@ -118,6 +126,4 @@ def test_the_same_rows_over_s3(tpch_files: Path, tmp_path: Path, answers: dict) 
         import_tpch(tpch_files, "--storage", storage, "--data-dir", str(tmp_path / "importer"), env=env)
         with colony(storage, tmp_path, env=env) as it, session(it, "board") as ap:
             for number in QUERIES:
-                stats = run(ap, number, answers)
-                if number in BOARD:
-                    assert stats.nodes >= 2, f"q{number} was done by {stats.nodes} node: {stats}"
+                run_by_several(ap, number, answers)
