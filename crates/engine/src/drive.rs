@@ -68,6 +68,7 @@ pub async fn run_on_board(
         bucket: env.bucket.clone(),
         query: id,
         stage: last,
+        tasks: plans.stages.last().map_or(0, |stage| stage.tasks),
         schema: SchemaRef::clone(&plans.schema),
         ordered: plans.ordered,
         batch_rows: board_config(1).batch_size(),
@@ -154,27 +155,31 @@ enum End {
 impl Drive {
     async fn run(mut self, cancel: CancellationToken, gone: CancellationToken, takes: watch::Receiver<u32>) {
         let end = self.steps(&cancel, &gone, takes).await;
-        let mut close = true;
+        // Whoever has taken the query over needs all that stands on the board, and no word that it is over.
+        let mut ours = !matches!(end, Ok(End::Superseded));
         match end {
             Ok(End::Finished) => {}
-            Ok(End::Superseded) => {
-                close = false;
-                self.finished.send(Err(superseded(&self.query))).ok();
-            }
+            Ok(End::Superseded) => drop(self.finished.send(Err(superseded(&self.query)))),
             Err(error) => {
-                self.board.cancel(&self.query, &error.to_string()).await.ok();
-                self.env.nudge(&self.query, None, true);
+                let why = error.to_string();
                 self.finished.send(Err(error)).ok();
+                ours = !self.is_superseded().await;
+                if ours {
+                    self.board.cancel(&self.query, &why).await.ok();
+                    self.env.nudge(&self.query, None, true);
+                }
             }
         }
-        let Self { board, env, query, finished, .. } = self;
-        drop(finished);
+        // The stream ends with its sender.
+        drop(std::mem::replace(&mut self.finished, mpsc::unbounded_channel().0));
         // The last stage's files are read until the client has them or goes away.
         gone.cancelled().await;
-        if close && let Err(error) = board.close(&query).await {
-            tracing::warn!(%query, %error, "the query's objects are left to the janitor");
+        if ours && !self.is_superseded().await {
+            if let Err(error) = self.board.close(&self.query).await {
+                tracing::warn!(query = %self.query, %error, "the query's objects are left to the janitor");
+            }
+            self.env.nudge(&self.query, None, true);
         }
-        env.nudge(&query, None, true);
     }
 
     async fn steps(
@@ -200,8 +205,8 @@ impl Drive {
             self.wait(pace.next(busy), cancel, gone, &mut takes).await;
             let now = self.now();
             let care = now.saturating_sub(cared) >= CARE_INTERVAL;
-            match self.look(care).await {
-                Ok(seen) => (events, failures) = (seen, 0),
+            match self.look(care, &mut events).await {
+                Ok(()) => failures = 0,
                 Err(error) if failures >= LOOKS_FAILED_MAX || !error.kind().is_retryable() => return Err(error),
                 Err(_) => failures += 1,
             }

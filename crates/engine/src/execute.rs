@@ -44,7 +44,7 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, Result, cause, codec, comb_reader, config,
+    EngineError, Result, cause, codec, comb_reader, config, last_word,
     pieces::{self, TaskExtra},
     room::Room,
     tap,
@@ -117,12 +117,12 @@ impl TaskRunner {
         let board = Board::new(self.bucket.clone());
         let nonce = format!("{:016x}", self.bucket.rng().next_u64());
         let claim = ClaimRecord::new(self.node.clone(), self.incarnation, nonce.as_str());
-        if !board.claim(id, &claim).await? {
+        if !last_word::insist(&self.bucket, cancel, || board.claim(id, &claim)).await? {
             return Ok(Outcome::NotOurs);
         }
         let started = self.bucket.clock().monotonic();
         match self.run(task, &nonce, room, cancel, drain).await {
-            Ok(done) => self.offer(&board, id, &done).await,
+            Ok(done) => self.offer(&board, id, &done, cancel).await,
             Err(error) => {
                 self.clean(&id.task, &nonce).await;
                 board.discard_output(&id.task, &nonce).await.ok();
@@ -130,7 +130,7 @@ impl TaskRunner {
                 failed.elapsed_ms = (self.bucket.clock().monotonic() - started).as_millis() as u64;
                 // A query that is over has no board left to write to.
                 if failed.cause != FailureCause::Cancelled {
-                    board.mark_failed(id, &failed).await?;
+                    last_word::insist(&self.bucket, cancel, || board.mark_failed(id, &failed)).await?;
                 }
                 tracing::warn!(attempt = %id, cause = ?failed.cause, message = %failed.message, "attempt failed");
                 Ok(Outcome::Failed(failed.cause))
@@ -143,9 +143,15 @@ impl TaskRunner {
         let _ = tokio::fs::remove_dir_all(self.scratch.join(query.to_string())).await;
     }
 
-    async fn offer(&self, board: &Board, id: &AttemptId, done: &DoneRecord) -> Result<Outcome> {
+    async fn offer(
+        &self,
+        board: &Board,
+        id: &AttemptId,
+        done: &DoneRecord,
+        cancel: &CancellationToken,
+    ) -> Result<Outcome> {
         self.bucket.clock().sleep(self.delay).await;
-        if board.mark_done(&id.task, done).await? {
+        if last_word::insist(&self.bucket, cancel, || board.mark_done(&id.task, done)).await? {
             return Ok(Outcome::Done(done.cost()));
         }
         self.clean(&id.task, &done.nonce).await;
@@ -197,10 +203,14 @@ impl TaskRunner {
             files: pieces::files_dir(&self.scratch, &id.task, nonce),
             stop: CancellationToken::new(),
         };
-        let written = self.watched(self.execute(task, &id, &work, room), task, &work, cancel, drain).await?;
-        let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
-        done.pieces = work.pieces(&id.task, &written)?;
-        self.keep(task, &id.task, &work, &mut done).await?;
+        let working = async {
+            let written = self.execute(task, &id, &work, room).await?;
+            let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
+            done.pieces = work.pieces(&id.task, &written)?;
+            self.keep(task, &id.task, &work, &mut done).await?;
+            Ok(done)
+        };
+        let mut done = self.watched(working, task, &work, cancel, drain).await?;
         let cost = counters.snapshot();
         done.metrics = Some(TaskMetrics {
             rows: done.pieces.iter().map(|piece| piece.rows).sum(),
@@ -216,12 +226,12 @@ impl TaskRunner {
     /// `work` until it ends, panics, is cancelled, handed back, or runs out of time.
     async fn watched(
         &self,
-        running: impl Future<Output = Result<Vec<ShuffleWritePartition>>>,
+        running: impl Future<Output = Result<DoneRecord>>,
         task: &TaskObject,
         work: &Work,
         cancel: &CancellationToken,
         drain: &CancellationToken,
-    ) -> Result<Vec<ShuffleWritePartition>> {
+    ) -> Result<DoneRecord> {
         // What is still running when this returns, whichever way, sees its input end.
         let _stop = work.stop.clone().drop_guard();
         let stopped = |cause, message: &str| Err(EngineError::Attempt { cause, message: message.to_owned() });
@@ -286,9 +296,11 @@ impl TaskRunner {
             *end = (*end).max(piece.offset + piece.bytes);
         }
         if task.inline_output && files.values().sum::<u64>() <= INLINE_BYTES_MAX as u64 {
-            for file in files.into_keys() {
+            for (file, end) in files {
                 let path = work.files.join(&file);
-                let body = tokio::fs::read(&path).await.map_err(|source| scratch_error(&path, source))?;
+                let mut body = tokio::fs::read(&path).await.map_err(|source| scratch_error(&path, source))?;
+                // Partitions without rows may lie behind: nobody reads them, and they count against the limit.
+                body.truncate(end as usize);
                 done.inline.push(InlineFile { file, body: body.into() });
             }
             self.clean(id, &done.nonce).await;

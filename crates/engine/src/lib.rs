@@ -17,6 +17,7 @@ mod error;
 mod execute;
 mod fragment_sql;
 pub mod gate;
+mod last_word;
 mod look;
 mod metrics;
 mod pieces;

@@ -15,6 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::{
     EngineError, Result,
     drive::Drive,
+    publish,
     query_run::{Attempt, Event},
 };
 
@@ -38,24 +39,25 @@ pub(crate) struct Claim {
 }
 
 impl Drive {
-    /// One look at the board: what is new becomes events. 1 LIST, with `care` 2, and a GET for each new object.
-    pub(crate) async fn look(&mut self, care: bool) -> Result<Vec<Event>> {
+    /// One look at the board: what is new is added to `events`, and stays there if the look fails half way, because
+    /// what was seen once is not seen again. 1 LIST, with `care` 2, and a GET for each new object.
+    pub(crate) async fn look(&mut self, care: bool, events: &mut Vec<Event>) -> Result<()> {
         let view = match care {
             true => self.board.list_query(&self.query).await?,
             false => self.board.list_tasks(&self.query).await?,
         };
-        let mut events = self.new_done(&view).await?;
-        events.extend(self.new_failed(&view).await?);
+        self.new_done(&view, events).await?;
+        self.new_failed(&view, events).await?;
         if view.cancelled {
             events.push(Event::Cancel);
         }
         if care {
-            events.extend(self.lost(&view).await?);
+            self.lost(&view, events).await?;
         }
-        Ok(events)
+        Ok(())
     }
 
-    async fn new_done(&mut self, view: &BoardView) -> Result<Vec<Event>> {
+    async fn new_done(&mut self, view: &BoardView, events: &mut Vec<Event>) -> Result<()> {
         let new = view.tasks.iter().filter(|(id, task)| task.done && !self.done.contains_key(id)).map(|(id, _)| *id);
         let read = |(stage, task): (u32, u32)| {
             let (board, id) = (self.board.clone(), TaskId::new(self.query, stage, task));
@@ -63,7 +65,6 @@ impl Drive {
         };
         let reads: Vec<_> = new.map(read).collect();
         let records: Vec<_> = stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
-        let mut events = Vec::new();
         for ((stage, task), done) in records {
             let Some(done) = done else { continue };
             self.metrics.add(stage, task, &done);
@@ -73,11 +74,10 @@ impl Drive {
             self.done.insert((stage, task), done);
             events.push(Event::TaskDone { stage, task });
         }
-        Ok(events)
+        Ok(())
     }
 
-    async fn new_failed(&mut self, view: &BoardView) -> Result<Vec<Event>> {
-        let mut events = Vec::new();
+    async fn new_failed(&mut self, view: &BoardView, events: &mut Vec<Event>) -> Result<()> {
         for (&(stage, task), board) in view.tasks.iter().filter(|(_, board)| !board.done) {
             for &number in &board.failed {
                 let attempt = Attempt { stage, task, attempt: number };
@@ -89,13 +89,12 @@ impl Drive {
                 }
             }
         }
-        Ok(events)
+        Ok(())
     }
 
     /// Attempts whose worker is gone or that ran far too long.
-    async fn lost(&mut self, view: &BoardView) -> Result<Vec<Event>> {
+    async fn lost(&mut self, view: &BoardView, events: &mut Vec<Event>) -> Result<()> {
         let (now, world) = (self.now(), (self.env.world)());
-        let mut events = Vec::new();
         for attempt in self.run.in_flight() {
             let claimed = view.task(attempt.stage, attempt.task).is_some_and(|t| t.claimed.contains(&attempt.attempt));
             if !claimed {
@@ -113,12 +112,13 @@ impl Drive {
                 events.extend(node.map(|node| Event::Claimed { attempt, node }));
             }
             let Some(record) = &claim.record else { continue };
-            if let Some((cause, why)) = given_up(record, &world, age, self.timeout) {
+            let limit = publish::attempt_timeout_max(attempt.attempt).min(self.timeout);
+            if let Some((cause, why)) = given_up(record, &world, age, limit) {
                 let failed = FailedRecord::by_coordinator(self.env.node.clone(), Some(record), cause, &why);
                 events.push(Event::AttemptLost { attempt, failed });
             }
         }
-        Ok(events)
+        Ok(())
     }
 }
 
@@ -140,10 +140,69 @@ fn given_up(claim: &ClaimRecord, world: &[NodeView], age: Duration, limit: Durat
 
 #[cfg(test)]
 mod tests {
-    use apiary_core::{Incarnation, NodeId, SeededRng, SystemClock};
-    use apiary_swarm::Heartbeat;
+    use std::{collections::HashMap, sync::Arc};
+
+    use apiary_bucket::{Bucket, layout};
+    use apiary_core::{Incarnation, NodeId, QueryId, SeededRng, SystemClock};
+    use apiary_swarm::{Board, Heartbeat, board::DoneRecord};
+    use bytes::Bytes;
+    use datafusion::arrow::datatypes::Schema;
+    use tokio::sync::mpsc;
 
     use super::*;
+    use crate::{BoardEnv, NoNudges, StagePlans, pieces::DoneTasks, query_run::QueryRun};
+
+    fn drive(bucket: &Bucket, query: QueryId) -> Drive {
+        let schema = Arc::new(Schema::empty());
+        let [_, life] = lives();
+        Drive {
+            env: BoardEnv {
+                bucket: bucket.clone(),
+                node: NodeId::new("queen").unwrap(),
+                incarnation: life,
+                world: Arc::new(Vec::new),
+                nudger: Arc::new(NoNudges),
+                runtime: apiary_query::runtime_for(bucket).unwrap(),
+            },
+            board: Board::new(bucket.clone()),
+            query,
+            plans: StagePlans { stages: vec![], schema, ordered: false, settings: vec![] },
+            last: 2,
+            epoch: 1,
+            run: QueryRun::new(vec![], 1),
+            started: Duration::ZERO,
+            timeout: Duration::from_secs(600),
+            open: HashMap::new(),
+            done: DoneTasks::new(),
+            failed: Default::default(),
+            claims: HashMap::new(),
+            delayed: vec![],
+            metrics: Arc::default(),
+            progress: Box::new(|_| {}),
+            finished: mpsc::unbounded_channel().0,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_look_saw_before_it_failed_is_not_forgotten() {
+        let (bucket, query) = (Bucket::in_memory(), QueryId::new(&SystemClock, &SeededRng::new(1)));
+        let (board, node, [_, life]) = (Board::new(bucket.clone()), NodeId::new("pi-1").unwrap(), lives());
+        let done = DoneRecord::of(1, "0123456789abcdef", &node, life);
+        board.mark_done(&TaskId::new(query, 1, 0), &done).await.unwrap();
+        let unreadable = layout::failed(&query, 1, 1, 1);
+        bucket.put(&unreadable, Bytes::from_static(b"{")).await.unwrap();
+
+        let (mut drive, mut events) = (drive(&bucket, query), Vec::new());
+        drive.look(false, &mut events).await.unwrap_err();
+        assert_eq!(events, [Event::TaskDone { stage: 1, task: 0 }]);
+
+        bucket.delete(&unreadable).await.unwrap();
+        let failed = FailedRecord::by_worker(node, life, FailureCause::Store, "m");
+        let attempt = Attempt { stage: 1, task: 1, attempt: 1 };
+        board.mark_failed(&drive.id(attempt), &failed).await.unwrap();
+        drive.look(false, &mut events).await.unwrap();
+        assert_eq!(events[1..], [Event::AttemptFailed { attempt, failed }]);
+    }
 
     fn lives() -> [Incarnation; 2] {
         let mut lives = [1, 2].map(|seed| Incarnation::new(&SystemClock, &SeededRng::new(seed)));

@@ -8,7 +8,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use apiary_bucket::layout;
 use apiary_core::{NodeId, QueryId};
-use apiary_swarm::{Board, TaskId, behaviour::abandonment::Remedy, board::TaskObject};
+use apiary_swarm::{
+    Board, TaskId,
+    behaviour::abandonment::{ATTEMPTS_MAX, Remedy},
+    board::TaskObject,
+};
 use ballista_core::execution_plans::compute_global_output_partition_ids;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +30,11 @@ const PUBLISH_AT_ONCE: usize = 16;
 
 /// How long a first attempt may run.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The longest that an attempt of this number may run: each that was late before it may have doubled its deadline.
+pub(crate) fn attempt_timeout_max(attempt: u32) -> Duration {
+    ATTEMPT_TIMEOUT * (1 << (attempt.saturating_sub(1) as usize).min(ATTEMPTS_MAX))
+}
 
 /// Room that an attempt wants after one that ran out of memory; a worker gives two bees' chambers at most.
 const ROOMIER_BYTES: u64 = u64::MAX;

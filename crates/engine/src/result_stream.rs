@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use apiary_bucket::Bucket;
 use apiary_core::QueryId;
-use apiary_swarm::{TaskId, board::DoneRecord};
+use apiary_swarm::{
+    TaskId,
+    board::{DoneRecord, FailureCause},
+};
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     error::{DataFusionError, Result as DataFusionResult},
@@ -17,7 +20,7 @@ use futures::{TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
-use crate::{Result, comb, pieces};
+use crate::{EngineError, Result, comb, pieces};
 
 /// A finished task of the last stage, or the end of the query in an error.
 pub(crate) type Finished = Result<(u32, DoneRecord)>;
@@ -28,6 +31,7 @@ pub(crate) struct Answer {
     pub(crate) bucket: Bucket,
     pub(crate) query: QueryId,
     pub(crate) stage: u32,
+    pub(crate) tasks: u32,
     pub(crate) schema: SchemaRef,
     pub(crate) ordered: bool,
     pub(crate) batch_rows: usize,
@@ -40,13 +44,14 @@ struct Reading {
     answer: Answer,
     waiting: BTreeMap<u32, DoneRecord>,
     next: u32,
+    read: u32,
     rows: Option<SendableRecordBatchStream>,
 }
 
 /// The rows. An error of the query comes as the stream's last item.
 pub(crate) fn stream(answer: Answer) -> SendableRecordBatchStream {
     let schema = SchemaRef::clone(&answer.schema);
-    let reading = Reading { answer, waiting: BTreeMap::new(), next: 0, rows: None };
+    let reading = Reading { answer, waiting: BTreeMap::new(), next: 0, read: 0, rows: None };
     let batches = stream::try_unfold(reading, |mut reading| async move {
         Ok(reading.next_batch().await?.map(|batch| (batch, reading)))
     });
@@ -60,7 +65,7 @@ impl Reading {
                 if let Some(batch) = rows.try_next().await? {
                     return Ok(Some(batch));
                 }
-                self.rows = None;
+                (self.rows, self.read) = (None, self.read + 1);
                 self.answer.taken.send_modify(|taken| *taken += 1);
             }
             if let Some((task, done)) = self.ready() {
@@ -70,9 +75,17 @@ impl Reading {
             match self.answer.finished.recv().await {
                 Some(Ok((task, done))) => drop(self.waiting.insert(task, done)),
                 Some(Err(error)) => return Err(DataFusionError::External(Box::new(error))),
-                None => return Ok(None),
+                None if self.read == self.answer.tasks => return Ok(None),
+                None => return Err(DataFusionError::External(Box::new(self.broken_off()))),
             }
         }
+    }
+
+    /// The driver is gone without a word: what came so far must not pass for the whole.
+    fn broken_off(&self) -> EngineError {
+        let (read, tasks) = (self.read, self.answer.tasks);
+        let message = format!("query {} broke off after {read} of {tasks} last tasks; ask again", self.answer.query);
+        EngineError::Attempt { cause: FailureCause::Other, message }
     }
 
     /// The next task to read, in order where there is one.
@@ -95,5 +108,46 @@ impl Reading {
 impl Drop for Reading {
     fn drop(&mut self) {
         tracing::trace!(query = %self.answer.query, guard = ?self.answer.gone, "the answer was let go");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::datatypes::Schema;
+    use futures::StreamExt;
+    use tokio::sync::{mpsc, watch};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// What the stream says when the driver of two last tasks ends after `finished` of them.
+    async fn end_after(finished: u32) -> Option<DataFusionResult<RecordBatch>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let answer = Answer {
+            bucket: Bucket::in_memory(),
+            query: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            stage: 1,
+            tasks: 2,
+            schema: Arc::new(Schema::empty()),
+            ordered: false,
+            batch_rows: 1,
+            finished: receiver,
+            taken: watch::channel(0).0,
+            gone: CancellationToken::new().drop_guard(),
+        };
+        for task in 0..finished {
+            sender.send(Ok((task, DoneRecord::default()))).unwrap();
+        }
+        drop(sender);
+        stream(answer).next().await
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_breaks_off_is_an_error_and_never_a_short_answer() {
+        assert!(end_after(2).await.is_none());
+        let error = end_after(1).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("1 of 2"), "{error}");
     }
 }

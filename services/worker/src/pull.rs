@@ -190,7 +190,11 @@ impl Puller {
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(attempt = %id, %error, "cannot read a task");
-                return self.pass(id);
+                // A store that failed is asked again; there may be no other worker to take it.
+                if !error.is_retryable() {
+                    self.pass(id);
+                }
+                return;
             }
         };
         if let Err(error) = check_version(&task.engine_version) {
