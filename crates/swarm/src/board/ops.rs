@@ -70,7 +70,9 @@ impl Board {
     }
 
     /// Puts a query on the board: the question, its encoded stages, then the pointer that workers look for, in this
-    /// order, so that whoever sees the pointer finds the rest. 3 PUTs; 1 PUT and 1 GET if it stands there already.
+    /// order, so that whoever sees the pointer finds the rest. Other stages that stand there already are those of an
+    /// earlier run that is being swept: it is gone on with, since its results are cut as they say. 3 PUTs; 1 PUT and 1
+    /// GET if it stands there already.
     pub async fn open_query(&self, record: &QueryRecord, stages: Bytes) -> Result<OpenedQuery> {
         let key = layout::query(&record.query);
         match self.bucket.put_if_absent_decided(&key, encode_json(key.as_ref(), record)?).await? {
@@ -88,9 +90,9 @@ impl Board {
                 };
             }
         }
-        self.put_stages(&record.query, stages).await?;
+        let ours = self.put_stages(&record.query, stages.clone()).await? == stages;
         self.point(&record.query).await?;
-        Ok(OpenedQuery::New)
+        Ok(if ours { OpenedQuery::New } else { OpenedQuery::Resumed(Box::new(record.clone())) })
     }
 
     /// Stores a query's encoded stages unless some stand there, and returns those that count. 1 PUT, at most 1 GET.

@@ -55,6 +55,15 @@ async fn asking_the_same_again_resumes_the_query() {
 }
 
 #[tokio::test]
+async fn stages_that_outlive_their_question_are_gone_on_with() {
+    let (board, query) = board();
+    board.put_stages(&query, Bytes::from_static(b"first")).await.unwrap();
+    let opened = board.open_query(&question(query), Bytes::from_static(b"second")).await.unwrap();
+    assert_eq!(opened, OpenedQuery::Resumed(Box::new(question(query))));
+    assert_eq!(board.list_open().await.unwrap(), [query]);
+}
+
+#[tokio::test]
 async fn a_query_id_belongs_to_one_principal_and_one_statement() {
     let (board, query) = board();
     board.open_query(&question(query), Bytes::new()).await.unwrap();
