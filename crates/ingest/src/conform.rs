@@ -86,7 +86,10 @@ impl Conformer {
         let fields = self.target.fields().iter();
         let fitted = fields.zip(self.columns.iter()).map(|(field, from)| {
             let column = match *from {
-                From::Same(index) => Arc::clone(batch.column(index)),
+                From::Same(index) => {
+                    require_digits(batch.column(index), field)?;
+                    Arc::clone(batch.column(index))
+                }
                 From::Cast(index) => cast_exactly(batch.column(index), field)?,
                 From::Nowhere => new_null_array(field.data_type(), batch.num_rows()),
             };
@@ -135,11 +138,7 @@ fn cast_exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
         refuse_rounding(column, field)?;
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(column, expected, &options).map_err(|error| IngestError::ValueOutOfRange {
-        column: field.name().clone(),
-        expected: expected.clone(),
-        reason: error.to_string(),
-    })
+    cast_with_options(column, expected, &options).map_err(|error| out_of_range(field, &error))
 }
 
 /// An error where a value is no whole number of the coarser unit.
@@ -166,6 +165,23 @@ fn per_second(unit: TimeUnit) -> i64 {
         TimeUnit::Microsecond => 1_000_000,
         TimeUnit::Nanosecond => 1_000_000_000,
     }
+}
+
+/// An error where a decimal has more digits than its type: Arrow lets such values pass, a cell would cut them.
+fn require_digits(column: &ArrayRef, field: &Field) -> Result<()> {
+    let checked = match column.data_type() {
+        DataType::Decimal32(p, _) => column.as_primitive::<t::Decimal32Type>().validate_decimal_precision(*p),
+        DataType::Decimal64(p, _) => column.as_primitive::<t::Decimal64Type>().validate_decimal_precision(*p),
+        DataType::Decimal128(p, _) => column.as_primitive::<t::Decimal128Type>().validate_decimal_precision(*p),
+        DataType::Decimal256(p, _) => column.as_primitive::<t::Decimal256Type>().validate_decimal_precision(*p),
+        _ => Ok(()),
+    };
+    checked.map_err(|error| out_of_range(field, &error))
+}
+
+fn out_of_range(field: &Field, error: &arrow::error::ArrowError) -> IngestError {
+    let (column, expected) = (field.name().clone(), field.data_type().clone());
+    IngestError::ValueOutOfRange { column, expected, reason: error.to_string() }
 }
 
 fn require_values(column: &ArrayRef, field: &Field) -> Result<()> {

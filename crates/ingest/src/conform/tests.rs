@@ -164,3 +164,16 @@ fn an_instant_beyond_the_frames_range_is_an_error_and_no_null() {
     let error = conform(&RecordBatch::try_from_iter([("ts", far)]).unwrap(), &target).unwrap_err();
     assert!(matches!(error, IngestError::ValueOutOfRange { .. }), "{error}");
 }
+
+#[test]
+fn a_decimal_with_more_digits_than_its_type_is_refused() {
+    let schema = schema(&[("price", DataType::Decimal128(4, 2), true)]);
+    let column = |value: i128| {
+        let column =
+            arrow::array::Decimal128Array::from(vec![Some(value), None]).with_data_type(DataType::Decimal128(4, 2));
+        RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap()
+    };
+    assert!(conform(&column(-9_999), &schema).is_ok());
+    let error = conform(&column(10_000), &schema).unwrap_err();
+    assert!(matches!(&error, IngestError::ValueOutOfRange { column, .. } if column == "price"), "{error}");
+}

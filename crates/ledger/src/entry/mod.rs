@@ -14,7 +14,7 @@ mod strict;
 pub(crate) use actions::{Add, Metadata, Protocol, Remove};
 pub(crate) use decode::{FrameEntry, decode};
 pub(crate) use encode::{ARROW_SCHEMA, commit, create, seal};
-pub(crate) use stats::cell_of;
+pub(crate) use stats::{cell_of, readable};
 pub(crate) use strict::lines;
 
 #[cfg(test)]

@@ -85,6 +85,12 @@ pub(crate) fn cell_of(add: &Add, folder: &str, schema: &Schema, by: &[String]) -
     })
 }
 
+/// Whether the `add` action of a cell makes a cell again; if not, why.
+pub(crate) fn readable(cell: &CellEntry, folder: &str, schema: &Schema, by: &[String]) -> Result<(), String> {
+    let add = add_of(cell, schema, true).map_err(|error| error.to_string())?;
+    cell_of(&add, folder, schema, by).map(drop)
+}
+
 /// Delta's `stats` and the columns whose bounds are not exact.
 fn encode(stats: &CellStats, schema: &Schema) -> Result<(String, BTreeMap<String, &'static str>), serde_json::Error> {
     let mut out = Stats { num_records: stats.rows, ..Stats::default() };

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use apiary_bucket::layout;
 
-use crate::{CellEntry, Kind, LedgerError, Result, Snapshot, Transaction};
+use crate::{CellEntry, Kind, LedgerError, Result, Snapshot, Transaction, entry};
 
 /// Most cells that one transaction adds and removes.
 const ACTIONS_MAX: usize = 1_000_000;
@@ -22,6 +22,10 @@ pub(super) fn check(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEn
     for cell in &txn.adds {
         if let Err(why) = check_cell(base, txn, cell) {
             return refuse(format!("the cell '{}' {why}", cell.path));
+        }
+        // What nobody can read back, a bound beyond its column's type for one, would close the frame to every reader.
+        if let Err(why) = entry::readable(cell, &base.folder, &base.schema, &base.partition_by) {
+            return refuse(why);
         }
     }
     let removed = find(base, txn)?;

@@ -225,6 +225,21 @@ async fn a_transaction_that_contradicts_itself_is_refused_before_it_is_written()
     assert_eq!(cold(&bucket, &frame).await.version, Version(0));
 }
 
+#[tokio::test]
+async fn a_cell_that_nobody_could_read_back_is_refused_before_it_is_written() {
+    let bucket = Bucket::in_memory();
+    let frame = make(&bucket).await;
+    let frames = Frames::new(bucket.clone());
+    let base = frames.snapshot(&frame).await.unwrap();
+    let mut bad = append(&frame, id(1), 5);
+    bad.adds[0].stats.columns.get_mut("n").unwrap().min = Some(StatValue::Int(2));
+    let error = frames.commit(&frame, Arc::clone(&base), bad).await.unwrap_err();
+    assert!(error.to_string().contains("contradict"), "{error}");
+    let good = append(&frame, id(2), 5);
+    frames.commit(&frame, base, good).await.unwrap();
+    assert_eq!(cold(&bucket, &frame).await.rows(), 5);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_of_fifty_appends_each_lose_nothing() {
     let store = Faulty::default();
