@@ -167,7 +167,13 @@ def colony(storage: str, folder: Path, workers: int = 3, env: dict[str, str] | N
 
 @contextmanager
 def s3_server(bucket: str = "apiary", options: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
-    """The test store over HTTP with signed requests: (storage URI, environment)."""
+    """An S3 store over HTTP with signed requests: (storage URI, environment). The test server, or any other store at
+    APIARY_TEST_S3_URL with the AWS_* variables of this shell, under a prefix of its own."""
+    if not options and (other := os.environ.get("APIARY_TEST_S3_URL")):
+        place, _, query = other.partition("?")
+        given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+        yield f"{place.rstrip('/')}/apiary-test-{time.time_ns()}" + (f"?{query}" if query else ""), given
+        return
     port = free_port()
     process = subprocess.Popen(
         [BIN / "s3-test-server", "--listen", f"127.0.0.1:{port}", "--bucket", bucket, *options],
