@@ -4,13 +4,17 @@
 //! Ctrl-C cancels the running statement on the node that runs it.
 
 use std::{
-    io::{IsTerminal, Read},
+    io::{IsTerminal, Read, Write},
     path::Path,
     time::Duration,
 };
 
 use apiary_core::{QueryId, SystemClock, SystemRng, units};
 use apiary_proto::{Client, QueryStream, v1};
+use arrow::{
+    array::AsArray,
+    datatypes::{DataType, Schema},
+};
 
 use crate::{
     args::SqlArgs,
@@ -33,6 +37,8 @@ const CANCEL_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Style {
     format: Format,
+    /// Nobody named a format, so a plan may be printed as the lines it is.
+    is_ours: bool,
     layout: TableLayout,
     quiet: bool,
 }
@@ -84,9 +90,10 @@ fn style(args: &SqlArgs, terminal: &Terminal) -> Style {
     } else {
         Format::Csv
     });
+    let is_ours = args.format.is_none() && args.output.is_none();
     let rows = args.max_rows.or(on_screen.then_some(SCREEN_ROWS)).filter(|rows| *rows > 0);
     let width = if on_screen { terminal.width() } else { None };
-    Style { format, layout: TableLayout { width, rows }, quiet: args.quiet }
+    Style { format, is_ours, layout: TableLayout { width, rows }, quiet: args.quiet }
 }
 
 fn open_output(path: &Path) -> Result<Output, CliError> {
@@ -165,6 +172,9 @@ impl Runner<'_> {
             return Ok(false);
         }
         let out = self.output.map_or_else(|| self.terminal.rows(), Output::again);
+        if self.style.is_ours && is_plan(&schema) {
+            return plan_lines(stream, out).await;
+        }
         let mut writer = ResultWriter::begin(self.style.format, out, &schema, self.style.layout)?;
         while let Some(batch) = stream.next().await? {
             // Rows and a moving bar on one screen would mix.
@@ -180,6 +190,20 @@ impl Runner<'_> {
         writer.finish()?;
         Ok(true)
     }
+}
+
+/// Whether the rows are the lines of EXPLAIN.
+fn is_plan(schema: &Schema) -> bool {
+    matches!(&schema.fields()[..], [field] if field.name() == "plan" && field.data_type() == &DataType::Utf8)
+}
+
+async fn plan_lines(stream: &mut QueryStream, mut out: Output) -> Result<bool, CliError> {
+    while let Some(batch) = stream.next().await? {
+        for line in batch.column(0).as_string::<i32>().iter().flatten() {
+            writeln!(out, "{line}").map_err(CliError::io("write the plan"))?;
+        }
+    }
+    Ok(true)
 }
 
 fn done(progress: Option<&Progress>) {
