@@ -185,10 +185,10 @@ fn out_of_range(field: &Field, error: &arrow::error::ArrowError) -> IngestError 
 }
 
 fn require_values(column: &ArrayRef, field: &Field) -> Result<()> {
-    if field.is_nullable() || column.null_count() == 0 {
+    let Some(nulls) = column.logical_nulls().filter(|nulls| !field.is_nullable() && nulls.null_count() > 0) else {
         return Ok(());
-    }
-    let row = (0..column.len()).find(|row| column.is_null(*row)).unwrap_or_default();
+    };
+    let row = (0..nulls.len()).find(|row| nulls.is_null(*row)).unwrap_or_default();
     Err(IngestError::UnexpectedNull { column: field.name().clone(), row })
 }
 

@@ -17,8 +17,9 @@ use crate::Result;
 
 /// The bounds and NULL count of `array`; bounds of types without an order are unknown.
 pub(super) fn bounds_of(array: &ArrayRef) -> Result<Bounds> {
-    let nulls = array.null_count() as u64;
-    if array.len() == array.null_count() {
+    // A dictionary or a run keeps its NULLs among its values, where the plain count does not look.
+    let nulls = array.logical_null_count() as u64;
+    if array.len() as u64 == nulls {
         return Ok(Bounds { nulls, ..Bounds::default() });
     }
     let (min, max) = match array.data_type() {

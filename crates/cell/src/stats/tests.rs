@@ -36,6 +36,15 @@ fn one_nan_of_either_sign_leaves_both_bounds_out() {
 }
 
 #[test]
+fn nulls_among_the_values_of_a_dictionary_or_of_runs_are_counted() {
+    let values: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let dictionary = DictionaryArray::new(Int32Array::from(vec![Some(0), Some(1), None, Some(1)]), Arc::clone(&values));
+    assert_eq!(stats_of(&[Arc::new(dictionary)]).null_count, Some(3));
+    let runs = RunArray::try_new(&Int32Array::from(vec![2, 5]), &values).unwrap();
+    assert_eq!(stats_of(&[Arc::new(runs)]).null_count, Some(3));
+}
+
+#[test]
 fn an_infinity_leaves_out_its_own_bound() {
     let stats = floats_of(&[1.0, f64::INFINITY]);
     assert_eq!((stats.min, stats.max), (Some(StatValue::Float(1.0)), None));

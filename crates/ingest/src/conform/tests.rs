@@ -177,3 +177,15 @@ fn a_decimal_with_more_digits_than_its_type_is_refused() {
     let error = conform(&column(10_000), &schema).unwrap_err();
     assert!(matches!(&error, IngestError::ValueOutOfRange { column, .. } if column == "price"), "{error}");
 }
+
+#[test]
+fn a_null_among_the_values_of_a_dictionary_is_a_null() {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let values = Arc::new(StringArray::from(vec![Some("a"), None]));
+    let column = arrow::array::DictionaryArray::new(Int32Array::from(vec![0, 0, 1]), values);
+    let data = schema(&[("kind", dictionary.clone(), true)]);
+    let batch = RecordBatch::try_new(data, vec![Arc::new(column)]).unwrap();
+    assert!(conform(&batch, &schema(&[("kind", dictionary.clone(), true)])).is_ok());
+    let error = conform(&batch, &schema(&[("kind", dictionary, false)])).unwrap_err();
+    assert!(matches!(&error, IngestError::UnexpectedNull { row: 2, .. }), "{error}");
+}
