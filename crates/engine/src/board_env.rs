@@ -8,6 +8,7 @@ use apiary_swarm::{NodeView, board::QueryRecord};
 use datafusion::{
     arrow::datatypes::SchemaRef, execution::runtime_env::RuntimeEnv, physical_plan::SendableRecordBatchStream,
 };
+use tokio_util::task::TaskTracker;
 
 use crate::{BoardMetrics, Nudger, StagePlans, wake};
 
@@ -26,6 +27,8 @@ pub struct BoardEnv {
     pub nudger: Arc<dyn Nudger>,
     /// Its environment; stored plans are decoded in it.
     pub runtime: Arc<RuntimeEnv>,
+    /// What drives its queries: a coordinator that leaves waits for it, so that their objects go with them.
+    pub tasks: TaskTracker,
 }
 
 impl std::fmt::Debug for BoardEnv {

@@ -97,7 +97,7 @@ pub async fn run_on_board(
         finished,
         plans,
     };
-    tokio::spawn(drive.run(cancel, gone, takes));
+    env.tasks.spawn(drive.run(cancel, gone, takes));
     Ok(BoardResult { schema: SchemaRef::clone(&answer.schema), stream: result_stream::stream(answer), metrics })
 }
 

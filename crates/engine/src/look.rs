@@ -163,6 +163,7 @@ mod tests {
                 world: Arc::new(Vec::new),
                 nudger: Arc::new(NoNudges),
                 runtime: apiary_query::runtime_for(bucket).unwrap(),
+                tasks: Default::default(),
             },
             board: Board::new(bucket.clone()),
             query,

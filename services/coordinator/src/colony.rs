@@ -13,7 +13,7 @@ use crate::state::State;
 #[tonic::async_trait]
 impl ColonyService for State {
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ColonyStatus>, Status> {
-        let world = self.node.world();
+        let world = self.world().await;
         let temperature = temperature::colony(&world);
         Ok(Response::new(ColonyStatus {
             cluster: self.node.cluster.clone(),

@@ -18,6 +18,9 @@ use crate::{Result, state::State};
 /// server gives its calls, so that they end with a word.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
+/// How long stopped queries may take to clear the board behind them.
+const SWEEP_MAX: Duration = Duration::from_secs(3);
+
 /// Roles in the same process that clients reach through this coordinator.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
@@ -59,6 +62,11 @@ pub async fn run_beside(
         served = &mut serving => served,
         () = &mut drain => serving.await,
     };
+    queries.cancel();
+    state.tasks.close();
+    if tokio::time::timeout(SWEEP_MAX, state.tasks.wait()).await.is_err() {
+        tracing::warn!("left before all queries were off the board; the janitor takes the rest");
+    }
     Ok(served?)
 }
 

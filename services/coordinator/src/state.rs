@@ -41,7 +41,7 @@ impl State {
         let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
         let ingest = Ingest::new(bucket.clone(), registry.clone(), frames.clone(), settings);
         let nudges = Nudges::new(shutdown.clone());
-        let watched = Arc::clone(&node);
+        let (watched, tasks) = (Arc::clone(&node), TaskTracker::new());
         let board = BoardEnv {
             bucket,
             node: node.id.clone(),
@@ -49,10 +49,23 @@ impl State {
             world: Arc::new(move || watched.world()),
             nudger: Arc::new(nudges.clone()),
             runtime: planner.runtime(),
+            tasks: tasks.clone(),
         };
-        let (running, tasks) = (Running::default(), TaskTracker::new());
+        let running = Running::default();
         let inner = Inner { node, registry, frames, planner, ingest, board, nudges, running, beside, shutdown, tasks };
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// The colony as last seen; the first who asks has to look. Nobody known is better than no answer.
+    pub(crate) async fn world(&self) -> Vec<NodeView> {
+        let seen = self.node.world();
+        if !seen.is_empty() {
+            return seen;
+        }
+        self.node.look().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look at the colony");
+            Vec::new()
+        })
     }
 
     /// Whether another coordinator may be running queries.

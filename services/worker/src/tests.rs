@@ -84,6 +84,7 @@ impl Hive {
             world: Arc::new(move || watched.world()),
             nudger: Arc::new(NoNudges),
             runtime: Arc::clone(&self.runtime),
+            tasks: Default::default(),
         };
         (id, run_on_board(&env, BoardQuery { record, plans }, cancel, |_| {}).await.unwrap())
     }

@@ -136,6 +136,7 @@ impl Colony {
             world: Arc::new(move || world.lock().unwrap().clone()),
             nudger: Arc::new(NoNudges),
             runtime: Arc::clone(&self.runtime),
+            tasks: Default::default(),
         }
     }
 

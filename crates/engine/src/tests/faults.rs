@@ -103,6 +103,18 @@ async fn a_client_that_goes_away_takes_its_query_along() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_the_drivers_leaves_a_clean_board() {
+    let colony = filled().await;
+    colony.worker("pi-1", Duration::ZERO);
+    let (env, (query, id)) = (colony.env(), colony.cut(SQL, board_config(2)).await.unwrap());
+    let result = run_on_board(&env, query, CancellationToken::new(), |_| {}).await.unwrap();
+    drop(result.stream);
+    env.tasks.close();
+    env.tasks.wait().await;
+    assert!(apiary_swarm::Board::new(colony.bucket.clone()).list_open().await.unwrap().is_empty(), "{id}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_coordinator_goes_on_where_the_first_stopped() {
     let colony = filled().await;
     let (query, _) = colony.cut(SQL, board_config(3)).await.unwrap();

@@ -68,7 +68,7 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     let runtime = runtime_like(&state.planner.runtime(), &bucket, None, None)?;
     let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
     let planned = pinned.plan(local_config(state.node.bees.total()), Arc::clone(&runtime)).await?;
-    let world = state.node.world();
+    let world = state.world().await;
     let workers: Vec<&NodeView> = world.iter().filter(|node| node.is_alive() && node.has_role("worker")).collect();
     let decision = gate::decide(&GateInput {
         setting: match ask.session.settings.execution() {

@@ -33,7 +33,7 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
             answer(ask, out, None).await?
         }
         Statement::Show(show) => {
-            let nodes: Vec<NodeRow> = state.node.world().iter().map(node_row).collect();
+            let nodes: Vec<NodeRow> = state.world().await.iter().map(node_row).collect();
             answer(ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
         }
         Statement::Describe(frame) => answer(ask, out, Some(state.planner.describe(&frame, &session).await?)).await?,
