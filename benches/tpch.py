@@ -19,7 +19,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "oracle"))
-TABLES = ["region", "nation", "supplier", "part", "partsupp", "customer", "orders", "lineitem"]
 QUERIES = {int(file.stem[1:]): file.read_text() for file in sorted((ROOT / "tests" / "tpch").glob("q*.sql"))}
 ONE_ROW_RUNS = 500
 
@@ -104,6 +103,7 @@ def main() -> None:
 def run(options: argparse.Namespace, work: Path) -> None:
     from apiary import Apiary
     from colony import apiary, colony
+    from tpch import TABLES
 
     cores = os.cpu_count() or 1
     work.mkdir(parents=True, exist_ok=True)

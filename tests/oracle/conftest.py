@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from colony import BIN, apiary
-
-TABLES = ["region", "nation", "supplier", "part", "partsupp", "customer", "orders", "lineitem"]
-
+from colony import BIN
+from tpch import import_tpch
 
 @pytest.fixture(scope="session")
 def tpch_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -18,13 +16,6 @@ def tpch_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tpch")
     subprocess.run([BIN / "tpch-data", folder, "0.1"], check=True, timeout=300)
     return folder
-
-
-def import_tpch(files: Path, *target: str, env: dict[str, str] | None = None) -> None:
-    """Imports every table through the command line; lineitem and orders as several cells, by several commits."""
-    for table in TABLES:
-        apiary("import", str(files / f"{table}.parquet"), "--into", f"tpch.main.{table}", "--create", *target,
-               env=env or {})  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from apiary import Apiary
 from polars.testing import assert_frame_equal
 
 from colony import apiary
-from conftest import TABLES
 from rows import assert_same_rows
+from tpch import TABLES
 
 SCHEMA = {
     "id": "int64",

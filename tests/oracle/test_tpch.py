@@ -15,8 +15,8 @@ import pytest
 from apiary import Apiary
 
 from colony import Colony, Node, colony, s3_server
-from conftest import TABLES, import_tpch
 from rows import assert_same_rows
+from tpch import TABLES, import_tpch
 
 QUERIES = {int(file.stem[1:]): file.read_text() for file in sorted((Path(__file__).parents[1] / "tpch").glob("q*.sql"))}
 # Those whose stages are wide enough that several workers must have taken part.
