@@ -1,6 +1,6 @@
 """TPC-H: Apiary's two ways against DuckDB and DataFusion, on the same files and cores, in one run.
 
-    python benches/tpch.py [--scale 1] [--rounds 5] [--bin target/release] [--skip-board]
+    python benches/run.py [--scale 1] [--rounds 5] [--bin target/release] [--skip-board]
 """
 
 from __future__ import annotations
