@@ -60,11 +60,11 @@ def folder_of(storage: str, ap: Apiary, path: str) -> str:
 def test_every_type_and_version_reads_right(tmp_path: Path) -> None:
     storage = (tmp_path / "bucket").as_uri()
     with Apiary("delta", storage=storage) as ap:
-        frame = ap.create_hive("h").create_box("b").create_frame("t", SCHEMA, partition_by=["region"])
+        frame = ap.create_hive("my hive").create_box("büro").create_frame("t 1", SCHEMA, partition_by=["region"])
         first = frame.write(rows(0, 60))
         second = frame.write(rows(60, 40))
         ours = frame.read().fetchall()
-        table = folder_of(storage, ap, "h.b.t")
+        table = folder_of(storage, ap, "my hive.büro.t 1")
 
     names = list(SCHEMA)
     expected = [tuple(row[name] for name in names) for row in rows(0, 100)]

@@ -159,20 +159,23 @@ pub fn fence(frame: &FrameId, epoch: u64) -> Key {
     Key::made(format!("_apiary/fence/{frame}/{epoch:012}"))
 }
 
-/// Most bytes of a frame's name in its folder: with the id the folder's name stays under the 255 bytes that file
-/// systems allow. The id alone makes the folder unique; the name is there for people.
+/// Most bytes of a name in a folder: with the id the folder's name stays under the 255 bytes that file systems allow.
+/// The id alone makes the folder unique; the names are there for people.
 const FOLDER_NAME_BYTES_MAX: usize = 200;
 
+/// A name as a folder: other readers of a frame take its path for a URL or not, each in its own way, so nothing stands
+/// in it that would be written differently there.
+fn folder_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '-' };
+    name.chars().map(plain).take(FOLDER_NAME_BYTES_MAX).collect()
+}
+
 /// The folder of a new frame, without a slash at its end. The registry records it: look it up there, since a
-/// rename changes the name and not the folder.
+/// rename changes the name and not the folder, and two names may look alike in it.
 #[must_use]
 pub fn frame_folder(path: &FramePath, id: &FrameId) -> String {
-    let mut name = path.frame.as_str();
-    while name.len() > FOLDER_NAME_BYTES_MAX {
-        let last = name.char_indices().next_back().map_or(0, |(at, _)| at);
-        name = &name[..last];
-    }
-    format!("{}/{}/{name}-{id}", path.hive, path.box_name)
+    let [hive, box_name, frame] = [path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()].map(folder_name);
+    format!("{hive}/{box_name}/{frame}-{id}")
 }
 
 /// One entry of a frame's ledger.

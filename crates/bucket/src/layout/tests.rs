@@ -46,6 +46,8 @@ fn a_long_frame_name_is_cut_between_letters() {
     let last = folder.rsplit('/').next().unwrap();
     assert!(last.len() <= 255 && last.ends_with(id.as_str()), "{last}");
     assert_eq!(frame_folder(&FramePath::new("h", "b", "f").unwrap(), &id), format!("h/b/f-{id}"));
+    let odd = FramePath::new("my hive", "Büro", "a+b_c").unwrap();
+    assert_eq!(frame_folder(&odd, &id), format!("my-hive/B-ro/a-b_c-{id}"));
 }
 
 #[test]
