@@ -35,6 +35,8 @@ const CHUNKS_AHEAD: usize = 4;
 pub(crate) struct Piece {
     /// How long it is.
     pub(crate) bytes: u64,
+    /// How many rows its writer put into it, if that is known.
+    pub(crate) rows: Option<u64>,
     /// Where it is.
     pub(crate) source: Source,
 }
@@ -62,22 +64,26 @@ pub(crate) fn read(
     Box::pin(RecordBatchStreamAdapter::new(schema, coalesced))
 }
 
-/// A chunk and whether it is the last of its piece.
-type Chunk = (Bytes, bool);
+/// A chunk of a piece.
+struct Chunk {
+    bytes: Bytes,
+    /// It is the last of its piece.
+    last: bool,
+    /// The rows of the whole piece.
+    rows: Option<u64>,
+}
 
 fn chunks(bucket: Bucket, pieces: Vec<Piece>) -> impl Stream<Item = DataFusionResult<Chunk>> + Send {
     let ranges = pieces.into_iter().flat_map(|piece| {
-        let bytes = piece.bytes;
+        let (bytes, rows) = (piece.bytes, piece.rows);
         let starts = (0..bytes.div_ceil(CHUNK_BYTES)).map(|n| n * CHUNK_BYTES);
-        starts.map(move |start| (piece.source.clone(), start..bytes.min(start + CHUNK_BYTES), bytes))
+        let range = move |start| start..bytes.min(start + CHUNK_BYTES);
+        starts.map(move |start| (piece.source.clone(), range(start), range(start).end == bytes, rows))
     });
     stream::iter(ranges)
-        .map(move |(source, range, bytes)| {
+        .map(move |(source, range, last, rows)| {
             let bucket = bucket.clone();
-            async move {
-                let last = range.end == bytes;
-                Ok((fetch(&bucket, &source, range).await?, last))
-            }
+            async move { Ok(Chunk { bytes: fetch(&bucket, &source, range).await?, last, rows }) }
         })
         .buffered(CHUNKS_AHEAD)
 }
@@ -134,15 +140,17 @@ fn corrupt(message: String) -> DataFusionError {
 struct Decoding {
     decoder: StreamDecoder,
     ready: VecDeque<RecordBatch>,
+    /// Rows of the piece so far.
+    rows: u64,
 }
 
 impl Decoding {
-    fn push(&mut self, (bytes, last): Chunk) -> DataFusionResult<()> {
-        let mut buffer = Buffer::from(bytes);
+    fn push(&mut self, chunk: Chunk) -> DataFusionResult<()> {
+        let mut buffer = Buffer::from(chunk.bytes);
         while !buffer.is_empty() {
             let before = buffer.len();
             match self.decoder.decode(&mut buffer) {
-                Ok(Some(batch)) => self.ready.push_back(batch),
+                Ok(Some(batch)) => self.take(batch),
                 Ok(None) => {}
                 // A decoder that has seen its end refuses what follows: the next stream of the same piece.
                 Err(_) if self.decoder.schema().is_some() && self.decoder.finish().is_ok() => {
@@ -154,17 +162,27 @@ impl Decoding {
                 Err(error) => return Err(DataFusionError::from(error)),
             }
         }
-        if last {
+        if chunk.last {
             self.decoder.finish().map_err(|_| corrupt("a shuffle piece ends in mid-stream".to_owned()))?;
             self.decoder = StreamDecoder::new();
+            // A stream that was cut between two batches looks like one that has ended.
+            let found = std::mem::take(&mut self.rows);
+            if let Some(rows) = chunk.rows.filter(|rows| *rows != found) {
+                return Err(corrupt(format!("a shuffle piece has {found} rows where its writer counted {rows}")));
+            }
         }
         Ok(())
+    }
+
+    fn take(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.ready.push_back(batch);
     }
 
     /// Reads with the fresh decoder at once, so that no input is refused twice without progress.
     fn restart(&mut self, buffer: &mut Buffer) -> DataFusionResult<()> {
         if let Some(batch) = self.decoder.decode(buffer)? {
-            self.ready.push_back(batch);
+            self.take(batch);
         }
         Ok(())
     }
@@ -258,7 +276,7 @@ mod tests {
     }
 
     fn inline(body: Bytes) -> Piece {
-        Piece { bytes: body.len() as u64, source: Source::Inline(body) }
+        Piece { bytes: body.len() as u64, rows: None, source: Source::Inline(body) }
     }
 
     #[tokio::test]
@@ -279,7 +297,8 @@ mod tests {
         let stored = [Bytes::from_static(b"head"), body.clone(), Bytes::from_static(b"tail")].concat();
         bucket.put(&key, stored.into()).await.unwrap();
         let source = Source::Object { key, local: Some("/nowhere".into()), offset: 4 };
-        let read = numbers(vec![Piece { bytes: body.len() as u64, source }], bucket).await.unwrap();
+        let read =
+            numbers(vec![Piece { bytes: body.len() as u64, rows: Some(1_600_000), source }], bucket).await.unwrap();
         assert_eq!(read, (0..1_600_000).collect::<Vec<_>>());
     }
 
@@ -290,5 +309,16 @@ mod tests {
             let read = numbers(vec![inline(body.slice(..cut)), inline(ipc(1, 1, 1))], Bucket::in_memory()).await;
             assert!(read.is_err(), "cut at {cut} of {}", body.len());
         }
+    }
+    #[tokio::test]
+    async fn a_piece_cut_between_two_batches_is_an_error_and_never_fewer_rows() {
+        let two = ipc(1, 2, 10);
+        // One batch and the end of a stream weigh as much in both; two batches have one message more.
+        let cut = ipc(1, 1, 10).len() - 8;
+        for (body, whole) in [(two.clone(), true), (two.slice(..cut), false)] {
+            let piece = Piece { rows: Some(20), ..inline(body) };
+            assert_eq!(numbers(vec![piece], Bucket::in_memory()).await.is_ok(), whole);
+        }
+        assert_eq!(numbers(vec![inline(two.slice(..cut))], Bucket::in_memory()).await.unwrap().len(), 10);
     }
 }

@@ -81,7 +81,7 @@ fn location(job: &JobId, stage: u32, task: u32, record: &DoneRecord, piece: &Out
         partition_id: PartitionId::new(job, stage as usize, piece.partition as usize),
         executor_meta: ExecutorMetadata {
             id: record.nonce.clone(),
-            host: format!("{}:{}:{inline}:{}", piece.offset, piece.bytes, piece.file),
+            host: format!("{}:{}:{}:{inline}:{}", piece.offset, piece.bytes, piece.rows, piece.file),
             port: 0,
             grpc_port: 0,
             specification: ExecutorSpecification::default(),
@@ -100,19 +100,21 @@ struct Address<'a> {
     nonce: &'a str,
     offset: u64,
     bytes: u64,
+    rows: u64,
     inline: bool,
     file: &'a str,
 }
 
 impl<'a> Address<'a> {
     fn of(location: &'a PartitionLocation) -> Option<Self> {
-        let mut parts = location.executor_meta.host.splitn(4, ':');
+        let mut parts = location.executor_meta.host.splitn(5, ':');
         Some(Self {
             stage: u32::try_from(location.partition_id.stage_id).ok()?,
             task: u32::try_from(location.map_partition_id).ok()?,
             nonce: &location.executor_meta.id,
             offset: parts.next()?.parse().ok()?,
             bytes: parts.next()?.parse().ok()?,
+            rows: parts.next()?.parse().ok()?,
             inline: parts.next()? == "1",
             file: parts.next()?,
         })
@@ -174,7 +176,7 @@ pub(crate) fn pieces_of(
     let piece = |location: &PartitionLocation| {
         let address = Address::of(location)
             .ok_or_else(|| EngineError::decode(format!("'{}' is no location", location.executor_meta.host)))?;
-        Ok(Piece { bytes: address.bytes, source: source(&address, query, extra, scratch) })
+        Ok(Piece { bytes: address.bytes, rows: Some(address.rows), source: source(&address, query, extra, scratch) })
     };
     reader.partition.iter().map(|locations| locations.iter().map(piece).collect()).collect()
 }
@@ -209,7 +211,7 @@ pub(crate) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
                 offset: piece.offset,
             },
         };
-        Piece { bytes: piece.bytes, source }
+        Piece { bytes: piece.bytes, rows: Some(piece.rows), source }
     };
     done.pieces.iter().map(piece).collect()
 }
