@@ -77,9 +77,10 @@ pub async fn run_on_board(
         gone: gone.clone().drop_guard(),
     };
     let shapes = plans.stages.iter().map(|s| StageShape { id: s.id, tasks: s.tasks, inputs: s.inputs.clone() });
-    let bees: u32 = (env.world)().iter().filter(|node| node.is_alive()).map(|node| node.heartbeat.bees.total).sum();
+    let alive = (env.world)().into_iter().filter(|node| node.is_alive());
+    let bees = alive.fold(0u32, |sum, node| sum.saturating_add(node.heartbeat.bees.total));
     let drive = Drive {
-        run: QueryRun::new(shapes.collect(), WINDOW_MIN.max(2 * bees)),
+        run: QueryRun::new(shapes.collect(), WINDOW_MIN.max(bees.saturating_mul(2))),
         timeout: Duration::from_millis(query.record.timeout_ms),
         started: env.bucket.clock().monotonic(),
         env: env.clone(),
@@ -89,6 +90,7 @@ pub async fn run_on_board(
         epoch,
         open: HashMap::new(),
         done: DoneTasks::new(),
+        inline_kept: 0,
         failed: HashSet::new(),
         claims: HashMap::new(),
         delayed: Vec::new(),
@@ -138,6 +140,7 @@ pub(crate) struct Drive {
     pub(crate) timeout: Duration,
     pub(crate) open: HashMap<u32, OpenStage>,
     pub(crate) done: DoneTasks,
+    pub(crate) inline_kept: usize,
     pub(crate) failed: HashSet<Attempt>,
     pub(crate) claims: HashMap<Attempt, Claim>,
     pub(crate) delayed: Vec<(Duration, Order)>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use apiary_swarm::{
     BoardView, NodeState, NodeView, TaskId,
-    board::{ClaimRecord, FailedRecord, FailureCause},
+    board::{ClaimRecord, DoneRecord, FailedRecord, FailureCause},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// How many board objects are read at once.
 const READS_AT_ONCE: usize = 16;
+
+/// Small results of a query that a coordinator keeps in memory to send them along with tasks.
+const INLINE_KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// A claim younger than this is believed without reading it.
 const CLAIM_TRUST: Duration = Duration::from_secs(2);
@@ -66,15 +69,27 @@ impl Drive {
         let reads: Vec<_> = new.map(read).collect();
         let records: Vec<_> = stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
         for ((stage, task), done) in records {
-            let Some(done) = done else { continue };
+            let Some(mut done) = done else { continue };
             self.metrics.add(stage, task, &done);
             if stage == self.last {
                 self.finished.send(Ok((task, done.clone()))).ok();
             }
+            self.lighten(stage, &mut done);
             self.done.insert((stage, task), done);
             events.push(Event::TaskDone { stage, task });
         }
         Ok(())
+    }
+
+    /// Lets go of small results that the client reads by itself, or that are too much to keep: a task whose input does
+    /// not travel with it reads it from the board.
+    fn lighten(&mut self, stage: u32, done: &mut DoneRecord) {
+        let bytes = self.inline_kept + done.inline_bytes();
+        if stage != self.last && bytes <= INLINE_KEPT_BYTES_MAX {
+            self.inline_kept = bytes;
+        } else {
+            done.inline.iter_mut().for_each(|file| file.body.clear());
+        }
     }
 
     async fn new_failed(&mut self, view: &BoardView, events: &mut Vec<Event>) -> Result<()> {
@@ -131,7 +146,10 @@ fn given_up(claim: &ClaimRecord, world: &[NodeView], age: Duration, limit: Durat
     let Some(seen) = world.iter().find(|view| view.heartbeat.node == *node) else {
         return (age > STRANGER_TRUST).then(|| (FailureCause::NodeLost, format!("{node} has no heartbeat")));
     };
-    if seen.heartbeat.incarnation > claim.incarnation {
+    // Lives are numbered by their own clocks, and a small machine's may have gone back while it was off: a heartbeat
+    // that still tells of another life after so long is not merely late.
+    let differs = seen.heartbeat.incarnation != claim.incarnation;
+    if seen.heartbeat.incarnation > claim.incarnation || (differs && age > STRANGER_TRUST) {
         return Some((FailureCause::NodeLost, format!("{node} was restarted")));
     }
     let silent = seen.seen_ago.as_secs();
@@ -144,7 +162,7 @@ mod tests {
 
     use apiary_bucket::{Bucket, layout};
     use apiary_core::{Incarnation, NodeId, QueryId, SeededRng, SystemClock};
-    use apiary_swarm::{Board, Heartbeat, board::DoneRecord};
+    use apiary_swarm::{Board, Heartbeat, board::InlineFile};
     use bytes::Bytes;
     use datafusion::arrow::datatypes::Schema;
     use tokio::sync::mpsc;
@@ -175,6 +193,7 @@ mod tests {
             timeout: Duration::from_secs(600),
             open: HashMap::new(),
             done: DoneTasks::new(),
+            inline_kept: 0,
             failed: Default::default(),
             claims: HashMap::new(),
             delayed: vec![],
@@ -221,6 +240,19 @@ mod tests {
         vec![NodeView { heartbeat, state, seen_ago: Duration::from_secs(40) }]
     }
 
+    #[test]
+    fn small_results_are_kept_as_long_as_there_is_room() {
+        let (bucket, query) = (Bucket::in_memory(), QueryId::new(&SystemClock, &SeededRng::new(1)));
+        let (mut drive, [life, _]) = (drive(&bucket, query), lives());
+        let mut kept = |stage| {
+            let mut done = DoneRecord::of(1, "0123456789abcdef", &NodeId::new("pi-1").unwrap(), life);
+            done.inline = vec![InlineFile { file: "f".into(), body: vec![0; 20 << 20].into() }];
+            drive.lighten(stage, &mut done);
+            (done.inline.len(), done.inline_bytes() > 0)
+        };
+        assert_eq!([kept(1), kept(1), kept(2)], [(1, true), (1, false), (1, false)]);
+    }
+
     fn verdict(claimed_by: Incarnation, world: &[NodeView], age_s: u64) -> Option<FailureCause> {
         let claim = ClaimRecord::new(NodeId::new("pi-1").unwrap(), claimed_by, "0123456789abcdef");
         given_up(&claim, world, Duration::from_secs(age_s), Duration::from_secs(600)).map(|(cause, _)| cause)
@@ -234,6 +266,12 @@ mod tests {
         assert_eq!(verdict(old, &world(old, NodeState::Dead), 5), Some(FailureCause::NodeLost));
         assert_eq!(verdict(old, &world(new, NodeState::Alive), 5), Some(FailureCause::NodeLost));
         assert_eq!(verdict(new, &world(old, NodeState::Alive), 5), None);
+    }
+
+    #[test]
+    fn a_restart_is_seen_though_the_clock_went_back() {
+        let [earlier, later] = lives();
+        assert_eq!(verdict(later, &world(earlier, NodeState::Alive), 31), Some(FailureCause::NodeLost));
     }
 
     #[test]
