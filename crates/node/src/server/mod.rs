@@ -117,12 +117,19 @@ pub async fn serve(
 /// Health and reflection.
 fn with_care(routes: Routes) -> Result<Routes> {
     let (_, health) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(apiary_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|why| NodeError::Server { address: "every address".to_owned(), why: why.to_string() })?;
-    Ok(routes.add_service(health).add_service(reflection))
+    let failed = |why: tonic_reflection::server::Error| NodeError::Server {
+        address: "every address".to_owned(),
+        why: why.to_string(),
+    };
+    let words = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(apiary_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    // Both versions: many tools still ask in the older one.
+    let reflection = words().build_v1().map_err(failed)?;
+    let older = words().build_v1alpha().map_err(failed)?;
+    Ok(routes.add_service(health).add_service(reflection).add_service(older))
 }
 
 async fn accept<L>(
