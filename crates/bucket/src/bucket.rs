@@ -161,7 +161,7 @@ impl Bucket {
     }
 
     /// Writes a local file to an object and returns its bytes. 1 PUT, or above 8 MiB one for each 8 MiB and two
-    /// more; holds at most five parts in memory. A failed upload leaves no object.
+    /// more; holds at most five parts in memory. A failed upload, or one that is dropped half way, leaves no object.
     pub async fn put_file(&self, key: &Key, file: &FilePath) -> Result<u64> {
         let io = |operation| move |source| BucketError::Io { operation, path: file.to_owned(), source };
         let mut source = tokio::fs::File::open(file).await.map_err(io("open"))?;
@@ -173,25 +173,18 @@ impl Bucket {
         }
         let failed = |error| BucketError::store("upload", key.as_str(), error);
         let upload = self.store.put_multipart(&key.to_path()?).await.map_err(failed)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)));
         let mut bytes = 0;
         // Ends with the file: the store's own limit of 10 000 parts is 80 GB.
-        while !part.is_empty() {
+        while let Some(parts) = upload.0.as_mut().filter(|_| !part.is_empty()) {
             bytes += part.len() as u64;
-            if let Err(error) = upload.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await {
-                let _ = upload.abort().await;
-                return Err(failed(error));
-            }
-            upload.put(part);
-            part = match read_part(&mut source).await {
-                Ok(part) => part,
-                Err(error) => {
-                    let _ = upload.abort().await;
-                    return Err(io("read")(error));
-                }
-            };
+            parts.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await.map_err(failed)?;
+            parts.put(part);
+            part = read_part(&mut source).await.map_err(io("read"))?;
         }
-        upload.finish().await.map_err(failed)?;
+        if let Some(whole) = upload.0.take() {
+            whole.finish().await.map_err(failed)?;
+        }
         Ok(bytes)
     }
 
@@ -230,6 +223,19 @@ impl Bucket {
             }
         }
         Ok(deleted)
+    }
+}
+
+/// An upload under way. Dropped before its end it is taken back: a store keeps, and charges for, the parts of an upload
+/// that nobody ends.
+struct Upload(Option<WriteMultipart>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            // One request, which its caller, gone by now, cannot wait for.
+            runtime.spawn(async move { upload.abort().await.ok() });
+        }
     }
 }
 
