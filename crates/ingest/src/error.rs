@@ -262,9 +262,7 @@ impl IngestError {
             }
             Self::TooManyCells { .. } => "write in several parts".to_owned(),
             Self::Conflict { .. } | Self::Aborted { .. } => "write the same data again".to_owned(),
-            Self::UnknownFormat { .. } => {
-                "name it .parquet, .csv, .tsv, .jsonl or .ndjson, or say the format".to_owned()
-            }
+            Self::UnknownFormat { .. } => "name it .parquet, .csv, .tsv, .jsonl or .ndjson".to_owned(),
             Self::CorruptCell { .. } => "restore the object from a backup or the store's version history".to_owned(),
             _ => return None,
         })

@@ -14,24 +14,25 @@ use arrow::{
     error::ArrowError,
 };
 
-use super::{GUESS_ROWS, Opened, ReadOptions, settle};
+use super::{GUESS_ROWS, Opened, ReadOptions, open_quote::OpenQuote, settle};
 use crate::{IngestError, Result};
 
 const NAME: &str = "CSV";
 
 const FIX: &str =
-    "correct the row, or import into a frame whose column is VARCHAR; a file with another delimiter needs it said";
+    "correct the row, or import into a frame whose column is VARCHAR; columns are parted by commas, in .tsv by tabs";
 
 pub(super) fn open(path: &Path, mut file: File, options: &ReadOptions) -> Result<Opened> {
     let broken = |error: ArrowError| IngestError::broken(path, NAME, error, FIX);
     let delimiter = options.delimiter.unwrap_or_else(|| delimiter_of(path));
     let format = Format::default().with_header(true).with_delimiter(delimiter);
-    let (guessed, _) = format.infer_schema(BufReader::new(&file), Some(GUESS_ROWS)).map_err(broken)?;
+    let (guessed, _) =
+        format.infer_schema(OpenQuote::new(BufReader::new(&file), delimiter), Some(GUESS_ROWS)).map_err(broken)?;
     check_header(path, &guessed)?;
     let schema = settle(&guessed, options.like.as_ref(), can_read);
     file.rewind().map_err(|error| IngestError::broken(path, NAME, error, "give a file, not a pipe"))?;
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(options.batch_rows);
-    let reader = reader.build(BufReader::new(file)).map_err(broken)?;
+    let reader = reader.build(OpenQuote::new(BufReader::new(file), delimiter)).map_err(broken)?;
     let path = path.to_owned();
     let batches = reader.map(move |batch| batch.map_err(|error| IngestError::broken(&path, NAME, error, FIX)));
     Ok(Opened { schema, rows: None, batches: Box::new(batches) })

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Seek},
+    io::{self, BufRead, BufReader, Seek},
     path::Path,
     sync::Arc,
 };
@@ -25,6 +25,10 @@ const FIX: &str =
 pub(super) fn open(path: &Path, file: File, options: &ReadOptions) -> Result<Opened> {
     let broken = |error: ArrowError| IngestError::broken(path, NAME, error, FIX);
     let mut file = BufReader::new(file);
+    if is_array(&mut file).map_err(|error| IngestError::broken(path, NAME, error, FIX))? {
+        let fix = "write its objects one a line: jq -c '.[]' FILE > FILE.jsonl";
+        return Err(IngestError::broken(path, NAME, "it is one array", fix));
+    }
     let (guessed, _) = infer_json_schema_from_seekable(&mut file, Some(GUESS_ROWS)).map_err(broken)?;
     if guessed.fields().is_empty() {
         return Err(IngestError::broken(path, NAME, "it has no objects with keys", FIX));
@@ -36,6 +40,11 @@ pub(super) fn open(path: &Path, file: File, options: &ReadOptions) -> Result<Ope
     let path = path.to_owned();
     let batches = reader.map(move |batch| batch.map_err(|error| IngestError::broken(&path, NAME, error, FIX)));
     Ok(Opened { schema, rows: None, batches: Box::new(batches) })
+}
+
+/// Whether the first thing in the file opens an array: an error of the reader would spell all of it.
+fn is_array(file: &mut BufReader<File>) -> io::Result<bool> {
+    Ok(file.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
 /// Binary has no form of its own in JSON; everything else that frames keep has.

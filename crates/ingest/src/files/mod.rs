@@ -6,6 +6,7 @@
 
 mod csv;
 mod json_lines;
+mod open_quote;
 mod parquet;
 
 use std::{

@@ -127,3 +127,18 @@ fn a_file_that_is_not_there_or_not_known_is_named() {
     let folder = FileSource::open(&path, &ReadOptions { format: Some(FileFormat::Csv), ..ReadOptions::default() });
     assert!(folder.is_err(), "an empty file has no header");
 }
+
+#[test]
+fn a_quote_that_never_closes_swallows_no_rows() {
+    let (_folder, path) = file("x.csv", "a,b\n1,\"abc\n2,d\n");
+    let error = read(&path, &ReadOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("the quote that opens in line 2 never closes"), "{error}");
+}
+
+#[test]
+fn a_json_array_is_refused_in_a_few_words() {
+    let (_folder, path) = file("x.json", format!("\n [{}{{}}]", r#"{"id":1},"#.repeat(10_000)));
+    let error = read(&path, &ReadOptions::default()).unwrap_err();
+    assert!(error.to_string().len() < 200 && error.to_string().contains("one array"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("jq")));
+}
