@@ -7,7 +7,10 @@ use datafusion::{
     sql::{
         parser::{DFParserBuilder, Statement as DfStatement},
         sqlparser::{
-            ast::{Query, Select, SetExpr, Statement as Ast, Visit, Visitor},
+            ast::{
+                Query, Select, SelectFlavor, SelectItem, SetExpr, Statement as Ast, Visit, VisitMut, Visitor,
+                VisitorMut, WildcardAdditionalOptions,
+            },
             parser::ParserError,
         },
     },
@@ -57,9 +60,10 @@ pub(super) fn parse(tokens: Tokens<'_>) -> Result<QueryStatement> {
         .map_err(|error| of_parser(sql, error))?;
     match statements.pop_front() {
         Some(DfStatement::Statement(ast)) => match *ast {
-            Ast::Query(ast) => {
+            Ast::Query(mut ast) => {
+                let _: ControlFlow<()> = VisitMut::visit(&mut ast, &mut AllColumns);
                 let mut writes = Writes;
-                match ast.visit(&mut writes) {
+                match Visit::visit(&ast, &mut writes) {
                     ControlFlow::Break(what) => Err(refuse::writing(what)),
                     ControlFlow::Continue(()) => Ok(QueryStatement { sql: sql.to_owned(), from, ast }),
                 }
@@ -93,6 +97,21 @@ impl Visitor for Writes {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
         if select.into.is_some() { ControlFlow::Break("SELECT INTO") } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// `FROM frame` alone means all of its columns, not none.
+struct AllColumns;
+
+impl VisitorMut for AllColumns {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if select.flavor == SelectFlavor::FromFirstNoSelect && select.projection.is_empty() {
+            select.flavor = SelectFlavor::Standard;
+            select.projection.push(SelectItem::Wildcard(WildcardAdditionalOptions::default()));
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -150,3 +150,9 @@ fn too_long_or_too_deep_is_refused() {
     let deep = format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500));
     assert!(refused(&deep).contains("nested too deeply"));
 }
+
+#[test]
+fn from_alone_means_all_columns() {
+    let Ok(Statement::Query(short)) = parse("FROM a.b.c LIMIT 3") else { panic!("no query") };
+    assert_eq!(short.ast().to_string(), "SELECT * FROM a.b.c LIMIT 3");
+}
