@@ -78,6 +78,9 @@ fn check(what: &'static str, text: &str) -> Result<String, NameError> {
     if name.starts_with('_') && what == "hive" {
         return shape("a hive cannot begin with '_', which the colony keeps for itself");
     }
+    if name.eq_ignore_ascii_case("information_schema") && what == "box" {
+        return shape("SQL keeps that name for the list of tables");
+    }
     if name.starts_with('-') {
         return shape("it begins with '-'");
     }
@@ -215,6 +218,12 @@ mod tests {
         for good in ["a", "Sensors", "büro 2", "_x", "日本", "temp-2026"] {
             assert_eq!(FrameName::new(good).unwrap().as_str(), good);
         }
+    }
+
+    #[test]
+    fn a_box_cannot_hide_behind_the_list_of_tables() {
+        assert!(BoxName::new("Information_Schema").is_err());
+        assert!(FrameName::new("information_schema").is_ok());
     }
 
     #[test]
