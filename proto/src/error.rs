@@ -129,6 +129,12 @@ impl From<ClientError> for Status {
     }
 }
 
+/// What to do about an answer from the wrong server.
+const TO_COORDINATOR: &str = "connect to a coordinator, such as grpc://host:7410; `apiary status` shows where they are";
+
+/// How tonic names an answer of a server that does not speak gRPC.
+const NO_GRPC: &str = "grpc-status header missing";
+
 /// Longest message in the status header itself: all headers together must stay under the usual 16 KiB.
 const STATUS_MESSAGE_CHARS_MAX: usize = 1024;
 
@@ -150,7 +156,19 @@ impl From<Status> for ClientError {
         // A broken connection reaches us as a transport error that knows no code of its own.
         let broken = status.code() == Code::Unknown && std::error::Error::source(&status).is_some();
         let kind = if broken { ErrorKind::Unavailable } else { kind_of(status.code()) };
-        Self::new(kind, if status.message().is_empty() { kind.code() } else { status.message() })
+        match status.message() {
+            // What tonic answers for a service that a server does not have.
+            "" if status.code() == Code::Unimplemented => {
+                Self::new(kind, "the node there does not do this: its role is another")
+                    .with_hint(TO_COORDINATOR.to_owned())
+            }
+            message if message.contains(NO_GRPC) => {
+                Self::new(ErrorKind::Unavailable, format!("what answers there is no node of a colony ({message})"))
+                    .with_hint(TO_COORDINATOR.to_owned())
+            }
+            "" => Self::new(kind, kind.code()),
+            message => Self::new(kind, message),
+        }
     }
 }
 
@@ -193,6 +211,15 @@ mod tests {
         let read = ClientError::from(Status::unauthenticated("no token"));
         assert_eq!((read.kind, read.message.as_str()), (ErrorKind::Unauthenticated, "no token"));
         assert_eq!(ClientError::from(Status::unavailable("")).kind, ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn the_wrong_server_is_told_from_a_coordinator() {
+        let worker = ClientError::from(Status::unimplemented(""));
+        assert!(worker.message.contains("role") && worker.hint.is_some_and(|hint| hint.contains("coordinator")));
+        let web = ClientError::from(Status::unknown("grpc-status header missing, mapped from HTTP status code 404"));
+        assert_eq!(web.kind, ErrorKind::Unavailable);
+        assert!(web.message.contains("no node of a colony"), "{}", web.message);
     }
 
     #[test]
