@@ -1,6 +1,7 @@
 //! `CatalogService`: hives, boxes, frames. Names are checked here, once; the registry decides.
 
 use apiary_core::{BoxName, FramePath, HiveName, Version};
+use apiary_ingest::storable_schema;
 use apiary_ledger::{FrameSpec, Namespace};
 use apiary_proto::{
     convert,
@@ -9,6 +10,7 @@ use apiary_proto::{
         FrameDescription, FramePath as WirePath, ListRequest, ListResponse, catalog_service_server::CatalogService,
     },
 };
+use arrow::datatypes::{FieldRef, Schema};
 use tonic::{Request, Response, Status};
 
 use crate::{Result, error::status, state::State};
@@ -37,7 +39,9 @@ impl CatalogService for State {
         let request = request.into_inner();
         let path = convert::frame_path(request.frame.as_ref()).map_err(status)?;
         let schema = convert::decode_schema(request.schema).map_err(status)?;
-        let spec = FrameSpec { schema, partition_by: request.partition_by };
+        let schema = storable_schema(&schema).map_err(status)?;
+        let partition_by = request.partition_by.into_iter().map(|name| column_of(&schema, name)).collect();
+        let spec = FrameSpec { schema, partition_by };
         self.registry.create_frame(&path, &spec).await.map(created).map_err(status)
     }
 
@@ -51,6 +55,14 @@ impl CatalogService for State {
         let path = convert::frame_path(request.into_inner().frame.as_ref()).map_err(status)?;
         describe(self, &path).await.map(Response::new).map_err(status)
     }
+}
+
+/// The column that `name` means, as the schema spells it; names match in any case, as they do in SQL.
+fn column_of(schema: &Schema, name: String) -> String {
+    let fields = schema.fields();
+    let is = |field: &&FieldRef| field.name().to_lowercase() == name.to_lowercase();
+    let exact = fields.iter().any(|field| *field.name() == name);
+    if exact { name } else { fields.iter().find(is).map_or_else(|| name.clone(), |field| field.name().clone()) }
 }
 
 fn list(namespace: &Namespace, request: &ListRequest) -> Result<ListResponse> {
