@@ -1,4 +1,5 @@
-//! `~/.apiary`: the default bucket and the folders of nodes that live only as long as a command.
+//! `~/.apiary`, or the folder that `APIARY_HOME` names: the default bucket and the folders of nodes that live only as
+//! long as a command or a Python session.
 
 use std::{
     fs::{File, TryLockError},
@@ -50,6 +51,9 @@ fn take_slot(base: &Path) -> Result<Slot, ClientError> {
 }
 
 fn root() -> Result<PathBuf, ClientError> {
+    if let Some(named) = std::env::var_os("APIARY_HOME").filter(|named| !named.is_empty()) {
+        return Ok(named.into());
+    }
     std::env::home_dir().filter(|home| !home.as_os_str().is_empty()).map(|home| home.join(".apiary")).ok_or_else(|| {
         ClientError::new(ErrorKind::InvalidInput, "there is no home folder for ~/.apiary")
             .with_hint("name a bucket with --storage and a folder with --data-dir".to_owned())

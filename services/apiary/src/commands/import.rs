@@ -60,7 +60,9 @@ async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<
 /// The frame's schema; `None` if it is to be created.
 async fn find_frame(client: &Client, args: &ImportArgs) -> Result<Option<SchemaRef>, CliError> {
     match client.describe_frame(&args.into).await {
-        Ok(frame) if args.partition_by.is_empty() || frame.partition_by == args.partition_by => Ok(Some(frame.schema)),
+        Ok(frame) if args.partition_by.is_empty() || same_names(&frame.partition_by, &args.partition_by) => {
+            Ok(Some(frame.schema))
+        }
         Ok(frame) => {
             let by = if frame.partition_by.is_empty() { "nothing".to_owned() } else { frame.partition_by.join(", ") };
             Err(CliError::usage(
@@ -76,6 +78,11 @@ async fn find_frame(client: &Client, args: &ImportArgs) -> Result<Option<SchemaR
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether these are the same columns, in any case.
+fn same_names(these: &[String], those: &[String]) -> bool {
+    these.iter().map(|name| name.to_lowercase()).eq(those.iter().map(|name| name.to_lowercase()))
 }
 
 /// Opens a file, its text read into the frame's types if there is a frame: blocking work, off the runtime.

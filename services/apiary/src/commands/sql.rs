@@ -21,7 +21,7 @@ use crate::{
     connection::Connection,
     failure::CliError,
     footer::footer,
-    format::{Format, ResultWriter, TableLayout},
+    format::{Format, ResultWriter, TableLayout, promises_another_format},
     interrupt::Interrupt,
     progress::Progress,
     statements,
@@ -51,6 +51,7 @@ pub(crate) async fn run(args: SqlArgs, terminal: &Terminal, interrupt: &Interrup
         return Err(CliError::usage("there is no statement to run", "apiary sql \"SELECT 1\""));
     }
     let style = style(&args, terminal);
+    check_ending(&args)?;
     let output = args.output.as_deref().map(open_output).transpose()?;
     let connection = tokio::select! {
         biased;
@@ -94,6 +95,16 @@ fn style(args: &SqlArgs, terminal: &Terminal) -> Style {
     let rows = args.max_rows.or(on_screen.then_some(SCREEN_ROWS)).filter(|rows| *rows > 0);
     let width = if on_screen { terminal.width() } else { None };
     Style { format, is_ours, layout: TableLayout { width, rows }, quiet: args.quiet }
+}
+
+fn check_ending(args: &SqlArgs) -> Result<(), CliError> {
+    match &args.output {
+        Some(path) if args.format.is_none() && promises_another_format(path) => Err(CliError::usage(
+            format!("cannot write the format that '{}' speaks of", path.display()),
+            "name it .csv, .json, .jsonl or .txt, or choose one with --format",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn open_output(path: &Path) -> Result<Output, CliError> {
@@ -203,6 +214,7 @@ async fn plan_lines(stream: &mut QueryStream, mut out: Output) -> Result<bool, C
             writeln!(out, "{line}").map_err(CliError::io("write the plan"))?;
         }
     }
+    out.flush().map_err(CliError::io("write the plan"))?;
     Ok(true)
 }
 
@@ -238,6 +250,13 @@ mod tests {
         assert_eq!(style(&args(&["x", "-o", "a.json"]), &terminal).format, Format::Json);
         assert_eq!(style(&args(&["x", "-o", "a.json", "--format", "jsonl"]), &terminal).format, Format::Jsonl);
         assert_eq!(style(&args(&["x", "-o", "a.dat"]), &terminal).format, Format::Csv);
+    }
+
+    #[test]
+    fn a_file_is_never_something_else_than_its_name_says() {
+        assert!(check_ending(&args(&["x", "-o", "a.parquet"])).is_err());
+        assert!(check_ending(&args(&["x", "-o", "a.parquet", "--format", "csv"])).is_ok());
+        assert!(check_ending(&args(&["x", "-o", "a.csv"])).is_ok());
     }
 
     #[test]

@@ -107,7 +107,11 @@ fn nodes(nodes: &[NodeStatus]) -> Result<RecordBatch, ArrowError> {
 }
 
 fn seen(ms_ago: u64) -> String {
-    if ms_ago < 1000 { "now".to_owned() } else { format!("{} ago", units::duration(Duration::from_millis(ms_ago))) }
+    match ms_ago / 1000 {
+        0 => "now".to_owned(),
+        seconds @ 1..120 => format!("{seconds} s ago"),
+        _ => format!("{} ago", units::duration(Duration::from_millis(ms_ago))),
+    }
 }
 
 fn round(temperature: f64) -> f64 {
@@ -176,11 +180,11 @@ mod tests {
 bucket       file:///b
 colony       1 node alive · version 0.1.0
 temperature  0.12 · cold: nearly idle, everything flows
-┌──────┬───────┬────────┬───────────────┬──────────────┬────────┬─────────────┬─────────┬────────────┐
-│ node ┆ state ┆ roles  ┆ address       ┆ bees (cores) ┆ memory ┆ temperature ┆ version ┆ seen       │
-╞══════╪═══════╪════════╪═══════════════╪══════════════╪════════╪═════════════╪═════════╪════════════╡
-│ pi-3 ┆ alive ┆ worker ┆ 10.0.0.3:7420 ┆ 1 of 4 busy  ┆ 4.0 GB ┆        0.12 ┆ 0.1.0   ┆ 1.20 s ago │
-└──────┴───────┴────────┴───────────────┴──────────────┴────────┴─────────────┴─────────┴────────────┘
+┌──────┬───────┬────────┬───────────────┬──────────────┬────────┬─────────────┬─────────┬─────────┐
+│ node ┆ state ┆ roles  ┆ address       ┆ bees (cores) ┆ memory ┆ temperature ┆ version ┆ seen    │
+╞══════╪═══════╪════════╪═══════════════╪══════════════╪════════╪═════════════╪═════════╪═════════╡
+│ pi-3 ┆ alive ┆ worker ┆ 10.0.0.3:7420 ┆ 1 of 4 busy  ┆ 4.0 GB ┆        0.12 ┆ 0.1.0   ┆ 1 s ago │
+└──────┴───────┴────────┴───────────────┴──────────────┴────────┴─────────────┴─────────┴─────────┘
 ";
         assert_eq!(out.text().trim(), expected.trim(), "\n{}", out.text());
     }

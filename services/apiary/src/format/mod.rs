@@ -40,6 +40,15 @@ impl Format {
     }
 }
 
+/// Whether the ending of `path` speaks of a format that is not written here; rows as CSV under such a name would
+/// puzzle whoever opens them.
+pub(crate) fn promises_another_format(path: &Path) -> bool {
+    const OTHERS: [&str; 14] =
+        ["parquet", "pq", "arrow", "arrows", "feather", "ipc", "avro", "orc", "tsv", "tab", "md", "xlsx", "gz", "zst"];
+    let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+    ending.is_some_and(|ending| OTHERS.contains(&ending.as_str()))
+}
+
 /// Writes one result in one format.
 #[derive(Debug)]
 pub(crate) enum ResultWriter<W: Write> {
