@@ -1,6 +1,6 @@
 //! A session's connection: names, writes and statements, over whichever transport it was opened with.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
 use apiary::embedded::{Embedded, EmbeddedOptions};
 use apiary_core::{ErrorKind, FramePath};
@@ -56,9 +56,8 @@ async fn next(
 impl Core {
     /// Joins the colony on `storage` with a coordinator, a worker and a compactor in this process.
     #[staticmethod]
-    fn embedded(py: Python<'_>, storage: &str, data_dir: &str) -> PyResult<Self> {
-        let options = EmbeddedOptions { data_dir: Some(Path::new(data_dir).to_path_buf()), ..Default::default() };
-        let embedded = wait(py, Embedded::start(storage, options))?;
+    fn embedded(py: Python<'_>, storage: &str) -> PyResult<Self> {
+        let embedded = wait(py, Embedded::start(storage, EmbeddedOptions::default()))?;
         Ok(Self { client: embedded.client().clone(), embedded: std::sync::Mutex::new(Some(embedded)) })
     }
 

@@ -19,8 +19,10 @@ def session_ap(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp(request.param)
     storage = (folder / "bucket").as_uri()
     if request.param == "embedded":
-        with Apiary("suite", storage=storage) as ap:
-            yield ap
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("APIARY_HOME", str(folder / "apiary-home"))
+            with Apiary("suite", storage=storage) as ap:
+                yield ap
         return
     it = Colony(storage, folder)
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import os
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 
 import apiary
+import colony
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -228,3 +230,18 @@ def test_no_coordinator_is_a_connection_error() -> None:
     with pytest.raises(apiary.ConnectionLost) as lost:
         Apiary.connect("grpc://127.0.0.1:9")
     assert isinstance(lost.value, ConnectionError)
+
+
+def test_two_sessions_share_a_name_and_the_command_line_sees_them(tmp_path: Path) -> None:
+    with Apiary("shared") as one, Apiary("shared") as other:
+        frame = one.create_hive("h").create_box("b").create_frame("f", schema={"x": "int64"})
+        frame.write([{"x": 1}])
+        assert other.sql("SELECT count(*) FROM h.b.f").scalar() == 1
+    bucket = str(Path(os.environ["APIARY_HOME"]) / "shared")
+    seen = colony.apiary("sql", "SELECT x FROM h.b.f", "--storage", bucket, "--data-dir", str(tmp_path / "node"))
+    assert seen.stdout == "x\n1\n"
+
+
+def test_what_is_left_of_a_pandas_frame_can_be_written(ap: Apiary, frame: apiary.Frame) -> None:
+    data = table().to_pandas()
+    assert frame.write(data[data["temp"] > 1.0].sort_values("temp", ascending=False)).rows == 2

@@ -21,7 +21,9 @@ def _folder_of(name: str) -> Path:
         raise InvalidInputError(
             f"{name!r} cannot name an apiary", "INVALID_INPUT", "use 1 to 64 letters, digits, '_', '-', '.' or spaces"
         )
-    return Path(os.environ.get("APIARY_HOME", Path.home() / ".apiary")) / name
+    if name.lower() == "nodes":
+        raise InvalidInputError(f"{name!r} cannot name an apiary", "INVALID_INPUT", "nodes keep their folders there")
+    return Path(os.environ.get("APIARY_HOME") or Path.home() / ".apiary") / name
 
 
 class Apiary:
@@ -35,8 +37,7 @@ class Apiary:
     def __init__(self, name: str = "default", *, storage: str | os.PathLike[str] | None = None) -> None:
         self.name = name
         folder = _folder_of(name)
-        self._storage = os.fspath(storage) if storage is not None else (folder / "bucket").as_uri()
-        self._data_dir: Path | None = folder / "node"
+        self._storage = os.fspath(storage) if storage is not None else folder.absolute().as_uri()
         self._url: str | None = None
         self._token: str | None = None
         self._open: _apiary.Core | None = None
@@ -51,7 +52,6 @@ class Apiary:
         session = cls.__new__(cls)
         session.name = url
         session._storage = ""
-        session._data_dir = None
         session._url = url
         session._token = token
         session._open = None
@@ -69,7 +69,7 @@ class Apiary:
                 if self._url is not None:
                     self._open = _apiary.Core.connect(self._url, self._token)
                 else:
-                    self._open = _apiary.Core.embedded(self._storage, os.fspath(self._data_dir or ""))
+                    self._open = _apiary.Core.embedded(self._storage)
             return self._open
 
     def start(self) -> Apiary:
@@ -180,9 +180,12 @@ class Apiary:
 
 def _arrow_or_rows(data: Any) -> Any:
     """What the core takes: an Arrow producer as it is, or a dict of lists."""
+    is_pandas = type(data).__module__.startswith("pandas.") and type(data).__name__ == "DataFrame"
+    if is_pandas and all(name is None for name in data.index.names):
+        data = data.reset_index(drop=True)  # row numbers, left over from a filter or a sort, are no column
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         return data
-    if type(data).__module__.startswith("pandas.") and type(data).__name__ == "DataFrame":
+    if is_pandas:
         import pyarrow  # pandas before 2.2 does not speak the interface itself
 
         return pyarrow.Table.from_pandas(data, preserve_index=False)
