@@ -108,8 +108,9 @@ def run(options: argparse.Namespace, work: Path) -> None:
     cores = os.cpu_count() or 1
     work.mkdir(parents=True, exist_ok=True)
     data, storage = work / f"tpch-{options.scale}", (work / f"bucket-{options.scale}").as_uri()
-    if not data.exists():
-        subprocess.run([options.bin / "tpch-data", data, str(options.scale)], check=True)
+    if not (work / f"bucket-{options.scale}").exists():
+        if not data.exists():
+            subprocess.run([options.bin / "tpch-data", data, str(options.scale)], check=True)
         for table in TABLES:
             seconds = timed(lambda table=table: apiary(
                 "import", str(data / f"{table}.parquet"), "--into", f"tpch.main.{table}", "--create",

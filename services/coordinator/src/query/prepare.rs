@@ -68,7 +68,10 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     let runtime = runtime_like(&state.planner.runtime(), &bucket, None, None)?;
     let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
     let planned = pinned.plan(local_config(state.node.bees.total()), Arc::clone(&runtime)).await?;
-    let world = state.world().await;
+    // Who else is there matters only to a query that may go to the board.
+    let may_go = planned.bytes_kept() > gate::local_bytes_max(state.node.bees.total())
+        || ask.session.settings.execution() == Execution::Board;
+    let world = if may_go { state.world().await } else { state.node.world() };
     let workers: Vec<&NodeView> = world.iter().filter(|node| node.is_alive() && node.has_role("worker")).collect();
     let decision = gate::decide(&GateInput {
         setting: match ask.session.settings.execution() {
