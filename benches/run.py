@@ -54,7 +54,7 @@ def peers(files: dict[str, list[str]], cores: int) -> dict[str, Callable[[str], 
         assert len(folders) == 1, folders
         fusion.register_parquet(table, folders.pop())
     return {
-        "duckdb": lambda sql: duck.execute(sql).fetch_arrow_table(),
+        "duckdb": lambda sql: duck.execute(sql).to_arrow_table(),
         "datafusion": lambda sql: fusion.sql(sql).collect(),
     }
 

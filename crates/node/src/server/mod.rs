@@ -20,11 +20,14 @@ use std::{io, sync::Arc, time::Duration};
 use apiary_core::Clock;
 use apiary_swarm::ColonySecret;
 use futures::StreamExt;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Server, server::Router},
+    transport::{
+        Server,
+        server::{Router, TcpIncoming},
+    },
 };
 
 pub use auth::Peer;
@@ -107,7 +110,6 @@ pub async fn serve(
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .tcp_nodelay(true)
         .layer(layers)
         .add_routes(with_care(routes)?);
     tracing::info!(address, "serving");
@@ -152,7 +154,8 @@ where
     let stopped = async move { stop.cancelled().await };
     let serving: futures::future::BoxFuture<'_, Result<(), tonic::transport::Error>> = match listener {
         Listener::Tcp(listener) => {
-            let incoming = TcpListenerStream::new(listener);
+            // Without it the last small packet of each answer waits 40 ms for the client's delayed acknowledgement.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             Box::pin(router.serve_with_incoming_shutdown(incoming, stopped))
         }
         Listener::Memory(incoming) => {
