@@ -128,9 +128,10 @@ impl TaskRunner {
                 board.discard_output(&id.task, &nonce).await.ok();
                 let mut failed = self.failed(&error, room);
                 failed.elapsed_ms = (self.bucket.clock().monotonic() - started).as_millis() as u64;
-                // A query that is over has no board left to write to.
-                if failed.cause != FailureCause::Cancelled {
-                    last_word::insist(&self.bucket, cancel, || board.mark_failed(id, &failed)).await?;
+                // A query that is over has no board left to write to, and a claim made while it was swept stays there.
+                match failed.cause {
+                    FailureCause::Cancelled => board.unclaim(id).await?,
+                    _ => last_word::insist(&self.bucket, cancel, || board.mark_failed(id, &failed)).await.map(drop)?,
                 }
                 tracing::warn!(attempt = %id, cause = ?failed.cause, message = %failed.message, "attempt failed");
                 Ok(Outcome::Failed(failed.cause))
@@ -150,7 +151,16 @@ impl TaskRunner {
         done: &DoneRecord,
         cancel: &CancellationToken,
     ) -> Result<Outcome> {
-        self.bucket.clock().sleep(self.delay).await;
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.bucket.clock().sleep(self.delay) => {}
+        }
+        if cancel.is_cancelled() {
+            self.clean(&id.task, &done.nonce).await;
+            board.discard_output(&id.task, &done.nonce).await?;
+            board.unclaim(id).await?;
+            return Ok(Outcome::Failed(FailureCause::Cancelled));
+        }
         if last_word::insist(&self.bucket, cancel, || board.mark_done(&id.task, done)).await? {
             return Ok(Outcome::Done(done.cost()));
         }

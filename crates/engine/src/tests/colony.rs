@@ -191,18 +191,32 @@ pub(super) fn unwrap(error: DataFusionError) -> EngineError {
 /// Pulls tasks, one at a time, until dropped.
 async fn work(bucket: Bucket, runner: TaskRunner, ended: Arc<Mutex<Vec<Outcome>>>) {
     let board = Board::new(bucket.clone());
-    let (cancel, drain) = (CancellationToken::new(), CancellationToken::new());
+    let drain = CancellationToken::new();
     let mut tried = HashSet::new();
     loop {
         for query in board.list_open().await.unwrap() {
             let Ok(view) = board.list_query(&query).await else { continue };
             for id in view.free().collect::<Vec<_>>() {
                 let Ok(Some(task)) = board.read_task(&id).await else { continue };
-                if tried.insert(id) {
-                    // A query may be swept while its last attempt ends.
-                    if let Ok(outcome) = runner.attempt(&task, &Room::of(256 << 20), &cancel, &drain).await {
-                        ended.lock().unwrap().push(outcome);
+                if !tried.insert(id) {
+                    continue;
+                }
+                // As a real worker, it lets go of a query that is no longer open.
+                let (over, room) = (CancellationToken::new(), Room::of(256 << 20));
+                let mut attempt = std::pin::pin!(runner.attempt(&task, &room, &over, &drain));
+                let outcome = loop {
+                    tokio::select! {
+                        outcome = &mut attempt => break outcome,
+                        () = bucket.clock().sleep(Duration::from_millis(20)) => {
+                            if !board.list_open().await.unwrap().contains(&query) {
+                                over.cancel();
+                            }
+                        }
                     }
+                };
+                // A query may be swept while its last attempt ends.
+                if let Ok(outcome) = outcome {
+                    ended.lock().unwrap().push(outcome);
                 }
             }
         }

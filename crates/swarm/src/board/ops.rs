@@ -187,6 +187,13 @@ impl Board {
         self.create(&key, encode_json(key.as_ref(), claim)?).await
     }
 
+    /// Takes a claim back, of an attempt that nobody wants any more: a query that is over leaves nothing behind. On a
+    /// query that goes on after all, the attempt is free again. 1 DELETE.
+    pub async fn unclaim(&self, id: &AttemptId) -> Result<()> {
+        let key = layout::claim(&id.task.query, id.task.stage, id.task.task, id.attempt);
+        Ok(self.bucket.delete(&key).await?)
+    }
+
     /// Who claimed an attempt. 1 GET.
     pub async fn read_claim(&self, id: &AttemptId) -> Result<Option<ClaimRecord>> {
         self.read_json(&layout::claim(&id.task.query, id.task.stage, id.task.task, id.attempt)).await
