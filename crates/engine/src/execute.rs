@@ -33,12 +33,7 @@ use ballista_core::{
     serde::protobuf::ShuffleWritePartition,
 };
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
-use datafusion::{
-    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
-    execution::runtime_env::RuntimeEnv,
-    physical_plan::ExecutionPlan,
-    prelude::SessionContext,
-};
+use datafusion::{execution::runtime_env::RuntimeEnv, physical_plan::ExecutionPlan, prelude::SessionContext};
 use futures::FutureExt;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +42,7 @@ use crate::{
     EngineError, Result, cause, codec, comb_reader, config, last_word,
     pieces::{self, TaskExtra},
     room::Room,
-    tap,
+    tap, task_cells,
 };
 
 /// Below this a chamber is small: smaller batches and a smaller reserve for merging spilled runs.
@@ -269,7 +264,7 @@ impl TaskRunner {
         tokio::fs::create_dir_all(&work.dir).await.map_err(scratch)?;
         let context = self.context(task, work, room)?;
         let plan = codec::decode_plan(&task.plan, &context.task_ctx())?;
-        check_cells(plan.as_ref(), &task.cells)?;
+        task_cells::check(plan.as_ref(), &task.cells)?;
         let extra = TaskExtra::decode(task.extra.clone()).map_err(EngineError::decode)?;
         let plan = comb_reader::replace_readers(plan, &work.bucket, &id.task.query, &extra, &self.scratch)?;
         let plan = tap::put_under(plan, &work.stop)?;
@@ -372,31 +367,6 @@ fn read_index(data: &Path) -> Result<ShuffleIndex> {
 
 fn scratch_error(path: &Path, source: std::io::Error) -> EngineError {
     EngineError::Scratch { path: path.display().to_string(), source }
-}
-
-/// Every cell that `plan` reads, by key.
-pub(crate) fn cells_of(plan: &dyn ExecutionPlan, cells: &mut Vec<String>) {
-    for child in plan.children() {
-        cells_of(child.as_ref(), cells);
-    }
-    let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
-    let Some(source) = source else { return };
-    let source: &dyn std::any::Any = source.as_ref();
-    if let Some(scan) = source.downcast_ref::<FileScanConfig>() {
-        let files = scan.file_groups.iter().flat_map(|group| group.iter());
-        cells.extend(files.map(|file| file.object_meta.location.to_string()));
-    }
-}
-
-/// A plan that reads what the task does not name was made by somebody who is confused.
-fn check_cells(plan: &dyn ExecutionPlan, allowed: &[String]) -> Result<()> {
-    let mut cells = Vec::new();
-    cells_of(plan, &mut cells);
-    let allowed: std::collections::HashSet<&str> = allowed.iter().map(String::as_str).collect();
-    match cells.iter().find(|cell| !allowed.contains(cell.as_str())) {
-        Some(cell) => Err(EngineError::decode(format!("the plan reads '{cell}', which its task does not name"))),
-        None => Ok(()),
-    }
 }
 
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {

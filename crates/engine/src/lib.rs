@@ -27,6 +27,7 @@ mod result_stream;
 mod room;
 mod stages;
 mod tap;
+mod task_cells;
 mod views;
 pub mod wake;
 

@@ -19,10 +19,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 
 use crate::{
-    BoardEnv, Result, codec, execute,
+    BoardEnv, Result, codec,
     pieces::{self, DoneTasks},
     query_run::Attempt,
-    stages,
+    stages, task_cells,
 };
 
 /// How many tasks are put on the board at once.
@@ -82,7 +82,7 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
     let Attempt { stage: stage_id, task, attempt } = order.attempt;
     let plan = stages::restrict(&stage.plan, task)?;
     let mut cells = Vec::new();
-    execute::cells_of(plan.as_ref(), &mut cells);
+    task_cells::cells_of(plan.as_ref(), &mut cells);
     let mut inputs = BTreeSet::new();
     pieces::inputs_of(&common.query, plan.as_ref(), &mut inputs);
     let factor = match order.remedy {
