@@ -33,7 +33,7 @@ use ballista_core::{
     serde::protobuf::ShuffleWritePartition,
 };
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
-use datafusion::{execution::runtime_env::RuntimeEnv, physical_plan::ExecutionPlan, prelude::SessionContext};
+use datafusion::{execution::runtime_env::RuntimeEnv, prelude::SessionContext};
 use futures::FutureExt;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
