@@ -11,6 +11,7 @@ mod identity;
 pub mod listener;
 pub mod node;
 pub mod peer;
+pub mod process;
 pub mod pulse;
 pub mod role;
 pub mod server;
