@@ -154,7 +154,7 @@ impl Query {
 
     fn footer(&self) -> PyResult<String> {
         Ok(match &*lock(&self.state)? {
-            State::Done(done) => footer(&done.stats),
+            State::Done(done) => apiary::footer(&done.stats),
             _ => format!("query {}", self.id),
         })
     }
@@ -288,16 +288,4 @@ impl Batches {
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         Ok(to_schema_pycapsule(py, self.schema.as_ref())?)
     }
-}
-
-fn footer(stats: &v1::QueryStats) -> String {
-    let mut parts =
-        vec![units::counted(stats.rows, "row"), units::duration(std::time::Duration::from_micros(stats.elapsed_us))];
-    if stats.cells_total > 0 {
-        parts.push(format!("{} of {}", units::count(stats.cells_read), units::counted(stats.cells_total, "cell")));
-        parts.push(units::counted(stats.get_requests, "GET"));
-        parts.push(units::bytes(stats.bytes_read));
-        parts.push(units::counted(stats.nodes.into(), "node"));
-    }
-    parts.join(" · ")
 }

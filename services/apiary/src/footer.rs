@@ -3,7 +3,8 @@
 use apiary_proto::v1::QueryStats;
 
 /// `37 rows · 0.42 s · 3 of 118 cells · 14 GETs · 6.1 MB · 2 nodes`: the wording is the query crate's.
-pub(crate) fn footer(stats: &QueryStats) -> String {
+#[must_use]
+pub fn footer(stats: &QueryStats) -> String {
     apiary_query::footer(&apiary_query::QueryStats {
         rows: stats.rows,
         elapsed_us: stats.elapsed_us,

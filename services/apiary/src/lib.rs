@@ -22,3 +22,4 @@ mod statements;
 mod terminal;
 
 pub use cli::run;
+pub use footer::footer;
