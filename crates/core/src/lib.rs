@@ -5,6 +5,7 @@
 
 pub mod chance;
 pub mod clock;
+pub mod failpoint;
 pub mod ids;
 pub mod kind;
 pub mod limits;

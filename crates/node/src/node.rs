@@ -7,7 +7,7 @@ use std::{
 };
 
 use apiary_bucket::Bucket;
-use apiary_core::{Clock, Incarnation, NodeId, Rng};
+use apiary_core::{Clock, Incarnation, NodeId, Rng, failpoint};
 use apiary_swarm::{
     Board, ColonyFormat, ColonySecret, Heartbeat, NodeView, Strain,
     behaviour::temperature::{self, Regime},
@@ -66,6 +66,7 @@ impl Node {
     /// bucket cannot be reached, does not keep its promises, or is of another format; or if another process has
     /// the data folder. 1 LIST and 3 GETs, and once per process the probe of a shared bucket (some 40 requests).
     pub async fn join(bucket: Bucket, settings: NodeSettings) -> Result<Arc<Self>> {
+        failpoint::check().map_err(|why| NodeError::setting(failpoint::VARIABLE, why))?;
         let (clock, rng) = (Arc::clone(bucket.clock()), Arc::clone(bucket.rng()));
         let identity = Identity::take(&settings, rng.as_ref())?;
         bucket.contact().await?;

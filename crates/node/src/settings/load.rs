@@ -51,7 +51,7 @@ pub struct NodeFlags {
 const NAMES: [&str; 9] = ["storage", "data_dir", "roles", "cores", "memory", "listen", "advertise", "insecure", "name"];
 
 /// What else the environment may hold: other parts of the program read these, or an orchestrator sets them.
-const OTHER_VARIABLES: [&str; 6] = ["log", "config", "connect", "token", "home", "python"];
+const OTHER_VARIABLES: [&str; 7] = ["log", "config", "connect", "token", "home", "python", "failpoint"];
 const OTHER_PREFIXES: [&str; 5] = ["test_", "sim_", "port_", "service_", "failpoint_"];
 
 #[derive(Debug, Deserialize)]
