@@ -20,7 +20,7 @@ const SEALS_MAX: u32 = 6;
 const READ_FAILURES_MAX: u32 = 4;
 
 /// What another entry, or our own, says about our transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Sight {
     /// It holds it.
     Mine,
@@ -53,7 +53,7 @@ pub(crate) fn recognise(header: &Header, id: TxnId, idem: Option<&IdempotencyKey
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Event {
     /// The next entry was read.
     Entry(Version, Sight),
@@ -72,7 +72,7 @@ pub(crate) enum Event {
 }
 
 /// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// Read the next entry.
     Read,
@@ -87,7 +87,7 @@ pub(crate) enum Step {
 }
 
 /// What follows a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
     Read,
     /// Send the same bytes to the same slot.
@@ -97,7 +97,7 @@ pub(crate) enum Then {
 }
 
 /// How it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Ending {
     /// The slot that was sent to last is ours.
     CommittedHere,
@@ -118,15 +118,15 @@ pub(crate) enum Ending {
     Unknown,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
     Reading { failures: u32 },
     Putting { sends: u32 },
     Sealing { sends: u32 },
 }
 
-/// One transaction on its way.
-#[derive(Debug)]
+/// One transaction on its way. Small and comparable, so that a model checker can walk through every history of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Protocol {
     state: State,
     attempts: u32,
