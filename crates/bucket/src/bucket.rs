@@ -7,7 +7,7 @@ use std::{fmt, ops::Range, path::Path as FilePath, sync::Arc};
 
 use apiary_core::{Clock, Rng, SystemClock, SystemRng};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, memory::InMemory};
 use tokio::io::AsyncReadExt;
 
@@ -200,12 +200,41 @@ impl Bucket {
         listed.map_err(|error| BucketError::store("list", prefix, error))
     }
 
+    /// The names of the folders right below the folder `prefix`, in order; an empty prefix is the whole bucket. 1 LIST
+    /// for each 1 000 folders and objects there.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>> {
+        let folder = layout::path(prefix)?;
+        let listed = self.store.list_with_delimiter(Some(&folder)).await;
+        let listed = listed.map_err(|error| BucketError::store("list", prefix, error))?;
+        let mut names: Vec<String> =
+            listed.common_prefixes.iter().filter_map(|below| below.filename().map(str::to_owned)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// Deletes an object; one that is not there is deleted already. 1 DELETE.
     pub async fn delete(&self, key: &Key) -> Result<()> {
         match self.store.delete(&key.to_path()?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(BucketError::store("delete", key.as_str(), error)),
         }
+    }
+
+    /// Deletes these objects; those that are not there are deleted already. On an error some may be gone. 1 DELETE for
+    /// each 1 000 where the store can.
+    pub async fn delete_all(&self, keys: &[Key]) -> Result<()> {
+        let paths = keys.iter().map(Key::to_path).collect::<Result<Vec<_>>>()?;
+        let mut answers = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    let first = keys.first().map(Key::as_str).unwrap_or_default();
+                    return Err(BucketError::store("delete", first, error));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what is below the folder `prefix` now, and says how many objects that were: at most a million, so

@@ -9,6 +9,7 @@
 //! _apiary/registry/<v:020>.json          hives, boxes and frames
 //! _apiary/nodes/<node>.json              heartbeat, overwritten by its only owner
 //! _apiary/fence/<frame id>/<epoch:012>   created before the entries of that epoch are deleted
+//! _apiary/pins/<query>.json              the snapshots that a long query reads
 //! _apiary/probe/<nonce>/<i>              what the probe leaves for a second
 //! _queries/…                             the task board
 //! <hive>/<box>/<frame>-<id>/_delta_log/<v:020>.json
@@ -17,7 +18,7 @@
 
 use std::fmt;
 
-use apiary_core::{FrameId, FramePath, NodeId, TxnId, Version};
+use apiary_core::{FrameId, FramePath, NodeId, QueryId, TxnId, Version};
 use object_store::path::Path;
 
 use crate::error::{BucketError, Result};
@@ -105,10 +106,16 @@ pub fn secret() -> Key {
     Key::made("_apiary/secret.json".to_owned())
 }
 
+/// What every probe writes.
+#[must_use]
+pub fn probes_prefix() -> &'static str {
+    "_apiary/probe/"
+}
+
 /// Everything one run of the probe writes.
 #[must_use]
 pub fn probe_prefix(nonce: &str) -> String {
-    format!("_apiary/probe/{nonce}/")
+    format!("{}{nonce}/", probes_prefix())
 }
 
 /// One object of the probe.
@@ -153,6 +160,24 @@ pub fn parse_node(key: &str) -> Option<NodeId> {
     NodeId::new(key.strip_prefix(nodes_prefix())?.strip_suffix(".json")?).ok()
 }
 
+/// The snapshots that a long query reads.
+#[must_use]
+pub fn pin(query: &QueryId) -> Key {
+    Key::made(format!("{}{query}.json", pins_prefix()))
+}
+
+/// All pins.
+#[must_use]
+pub fn pins_prefix() -> &'static str {
+    "_apiary/pins/"
+}
+
+/// Reads [`pin`].
+#[must_use]
+pub fn parse_pin(key: &str) -> Option<QueryId> {
+    key.strip_prefix(pins_prefix())?.strip_suffix(".json")?.parse().ok()
+}
+
 /// The mark that a frame's epoch of ledger entries was cleaned away.
 #[must_use]
 pub fn fence(frame: &FrameId, epoch: u64) -> Key {
@@ -176,6 +201,23 @@ fn folder_name(name: &str) -> String {
 pub fn frame_folder(path: &FramePath, id: &FrameId) -> String {
     let [hive, box_name, frame] = [path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()].map(folder_name);
     format!("{hive}/{box_name}/{frame}-{id}")
+}
+
+/// The id in a [`frame_folder`]; `None` for a folder that is no frame's.
+#[must_use]
+pub fn parse_frame_folder(folder: &str) -> Option<FrameId> {
+    let parts: Vec<&str> = folder.split('/').collect();
+    let [hive, box_name, frame] = parts[..] else { return None };
+    let (name, id) = frame.rsplit_once('-')?;
+    let ours = |part: &str| !part.is_empty() && folder_name(part) == part;
+    let named = ours(hive) && ours(box_name) && ours(name) && !is_own_folder(hive);
+    named.then(|| FrameId::try_from(id.to_owned()).ok()).flatten()
+}
+
+/// Whether a folder at the top is the colony's own: no hive's name begins so.
+#[must_use]
+pub fn is_own_folder(top: &str) -> bool {
+    top.starts_with('_')
 }
 
 /// One entry of a frame's ledger.
@@ -229,7 +271,7 @@ pub fn in_folder(folder: &str, relative: &str) -> Result<Key> {
 /// Whether an object may be lost with the machine that wrote it: queries end with the power, and a heartbeat is
 /// written again within a second. The local store does not wait for the disk to have these.
 pub(crate) fn is_ephemeral(key: &str) -> bool {
-    [queries_prefix(), nodes_prefix(), "_apiary/probe/"].iter().any(|prefix| key.starts_with(prefix))
+    [queries_prefix(), nodes_prefix(), pins_prefix(), probes_prefix()].iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn version(name: &str) -> Option<Version> {

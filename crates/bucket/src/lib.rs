@@ -13,6 +13,7 @@ pub mod layout;
 mod local;
 mod open;
 mod probe;
+mod store_clock;
 mod uri;
 
 pub use bucket::{Bucket, Listed};

@@ -39,6 +39,22 @@ fn cells_read_back() {
 }
 
 #[test]
+fn pins_and_frame_folders_read_back() {
+    let query = query_id();
+    assert_eq!(parse_pin(pin(&query).as_str()), Some(query));
+    assert_eq!(parse_pin("_apiary/pins/x.json"), None);
+    let id = FrameId::random(&SeededRng::new(5));
+    for path in [["h", "b", "f"], ["my hive", "Büro", "a-b"], ["x_", "b", "f-"]] {
+        let folder = frame_folder(&FramePath::new(path[0], path[1], path[2]).unwrap(), &id);
+        assert_eq!(parse_frame_folder(&folder), Some(id.clone()), "{folder}");
+    }
+    let strangers = ["h/b/f", "h/b/f-0123456", "h/b/f-0123456g", "b/f-01234567", "a/h/b/f-01234567", "h//f-01234567"];
+    for stranger in strangers.into_iter().chain(["_apiary/b/f-01234567", "h/b c/f-01234567", "h/b/-01234567"]) {
+        assert_eq!(parse_frame_folder(stranger), None, "{stranger}");
+    }
+}
+
+#[test]
 fn a_long_frame_name_is_cut_between_letters() {
     let path = FramePath::new("h", "b", &"ü".repeat(127)).unwrap();
     let id = FrameId::random(&SeededRng::new(5));

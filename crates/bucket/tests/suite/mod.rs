@@ -25,6 +25,9 @@ pub(crate) async fn conforms(bucket: &Bucket) {
     suite.files_go_up_whole().await;
     suite.an_unfinished_upload_is_invisible().await;
     suite.deleting_twice_is_fine().await;
+    suite.many_are_deleted_at_once().await;
+    suite.folders_are_told_without_what_is_in_them().await;
+    suite.the_store_tells_the_time().await;
     suite.requests_are_counted().await;
     suite.the_probe_passes_and_leaves_nothing().await;
     bucket.delete_prefix(&suite.root).await.unwrap();
@@ -190,6 +193,37 @@ impl Suite {
         assert_eq!(self.bucket.delete_prefix(&format!("{}/gone/", self.root)).await.unwrap(), 0);
         let created = self.bucket.put_if_absent_decided(&key, Bytes::from_static(b"again")).await.unwrap();
         assert_eq!(created, Created::Mine, "a deleted name is free");
+    }
+
+    async fn many_are_deleted_at_once(&self) {
+        let names: Vec<String> = (0..30).map(|i| format!("many/{i:02}")).collect();
+        for name in &names {
+            self.put(name, "x").await;
+        }
+        let keys: Vec<Key> =
+            names.iter().skip(1).chain([&"many/never".to_owned()]).map(|name| self.key(name)).collect();
+        self.bucket.delete_all(&keys).await.unwrap();
+        self.bucket.delete_all(&keys).await.unwrap();
+        self.bucket.delete_all(&[]).await.unwrap();
+        assert_eq!(self.names("many", None, 100).await, ["many/00"]);
+    }
+
+    async fn folders_are_told_without_what_is_in_them(&self) {
+        for name in ["tree/b/x", "tree/a/x/y", "tree/a/z", "tree/a-b/x", "tree/file"] {
+            self.put(name, "x").await;
+        }
+        assert_eq!(self.bucket.folders(&format!("{}/tree", self.root)).await.unwrap(), ["a", "a-b", "b"]);
+        assert!(self.bucket.folders(&format!("{}/tree/b/", self.root)).await.unwrap().is_empty());
+        assert!(self.bucket.folders("").await.unwrap().contains(&self.root));
+    }
+
+    async fn the_store_tells_the_time(&self) {
+        self.put("time", "x").await;
+        let listed = self.bucket.list(&self.root, None, 1000).await.unwrap();
+        let written = listed.iter().find(|object| object.key.ends_with("/time")).unwrap().modified_ms;
+        let now = self.bucket.store_now_ms().await.unwrap();
+        assert!((0..60_000).contains(&(now - written)), "{now} {written}");
+        assert!(self.bucket.list("_apiary/probe/", None, 10).await.unwrap().is_empty());
     }
 
     async fn requests_are_counted(&self) {
