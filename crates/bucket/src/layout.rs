@@ -12,7 +12,7 @@
 //! _apiary/pins/<query>.json              the snapshots that a long query reads
 //! _apiary/probe/<nonce>/<i>              what the probe leaves for a second
 //! _queries/…                             the task board
-//! <hive>/<box>/<frame>-<id>/_delta_log/<v:020>.json
+//! <hive>/<box>/<frame>-<id>/_delta_log/<v:020>.json | <v:020>.checkpoint.parquet | <v:020>.crc | _last_checkpoint
 //! <hive>/<box>/<frame>-<id>/cells/<txn>-<nn>.parquet
 //! ```
 
@@ -181,7 +181,20 @@ pub fn parse_pin(key: &str) -> Option<QueryId> {
 /// The mark that a frame's epoch of ledger entries was cleaned away.
 #[must_use]
 pub fn fence(frame: &FrameId, epoch: u64) -> Key {
-    Key::made(format!("_apiary/fence/{frame}/{epoch:012}"))
+    Key::made(format!("{}{epoch:012}", fence_prefix(frame)))
+}
+
+/// The marks of one frame.
+#[must_use]
+pub fn fence_prefix(frame: &FrameId) -> String {
+    format!("_apiary/fence/{frame}/")
+}
+
+/// Reads [`fence`] of this frame.
+#[must_use]
+pub fn parse_fence(frame: &FrameId, key: &str) -> Option<u64> {
+    let epoch = key.strip_prefix(fence_prefix(frame).as_str())?;
+    (epoch.len() == 12).then(|| digits(epoch)).flatten()
 }
 
 /// Most bytes of a name in a folder: with the id the folder's name stays under the 255 bytes that file systems allow.
@@ -236,6 +249,56 @@ pub fn ledger_prefix(folder: &str) -> String {
 #[must_use]
 pub fn parse_ledger_entry(folder: &str, key: &str) -> Option<Version> {
     version(key.strip_prefix(folder)?.strip_prefix("/_delta_log/")?)
+}
+
+/// A frame at one version, in one object.
+#[must_use]
+pub fn checkpoint(folder: &str, version: Version) -> Key {
+    Key::made(format!("{}{:020}.checkpoint.parquet", ledger_prefix(folder), version.0))
+}
+
+/// What a checkpoint must be.
+#[must_use]
+pub fn checksum(folder: &str, version: Version) -> Key {
+    Key::made(format!("{}{:020}.crc", ledger_prefix(folder), version.0))
+}
+
+/// Which checkpoint is the newest: a hint.
+#[must_use]
+pub fn last_checkpoint(folder: &str) -> Key {
+    Key::made(format!("{}_last_checkpoint", ledger_prefix(folder)))
+}
+
+/// Where a list of a frame's ledger begins that shows all objects of `version` and of those after it: no object has
+/// this name.
+#[must_use]
+pub fn ledger_from(folder: &str, version: Version) -> String {
+    format!("{}{:020}", ledger_prefix(folder), version.0)
+}
+
+/// One object of a frame's ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerObject {
+    /// [`ledger_entry`].
+    Entry(Version),
+    /// [`checkpoint`].
+    Checkpoint(Version),
+    /// [`checksum`].
+    Checksum(Version),
+}
+
+/// Reads [`ledger_entry`], [`checkpoint`] and [`checksum`] of this folder.
+#[must_use]
+pub fn parse_ledger_object(folder: &str, key: &str) -> Option<LedgerObject> {
+    let name = key.strip_prefix(folder)?.strip_prefix("/_delta_log/")?;
+    let (number, ending) = name.split_once('.')?;
+    let version = Version((number.len() == 20).then(|| digits(number)).flatten()?);
+    match ending {
+        "json" => Some(LedgerObject::Entry(version)),
+        "checkpoint.parquet" => Some(LedgerObject::Checkpoint(version)),
+        "crc" => Some(LedgerObject::Checksum(version)),
+        _ => None,
+    }
 }
 
 /// The `n`th cell that a transaction writes.

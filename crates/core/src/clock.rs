@@ -1,7 +1,8 @@
 //! The one file that reads time.
 //!
-//! Two clocks that must not be mixed up: the wall clock, which may be wrong by years and decides nothing but
-//! what is shown or stored for people, and the monotonic clock, which measures waits on this machine alone.
+//! Three clocks that must not be mixed up: the wall clock, which may be wrong by years and decides nothing but
+//! what is shown or stored for people; the monotonic clock, which measures waits on this machine alone, and stands
+//! still while the machine sleeps; and the boot-time clock, which goes on while it sleeps.
 
 use std::{
     fmt::Debug,
@@ -18,6 +19,12 @@ pub trait Clock: Send + Sync + Debug {
 
     /// Time since some fixed moment of this process; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Time since the machine started, its sleep included; `None` where the machine does not tell. Whoever must know
+    /// that he did not sleep compares this, since [`Clock::monotonic`] proves nothing about it.
+    fn boottime(&self) -> Option<Duration> {
+        Some(self.monotonic())
+    }
 
     /// Waits for `duration`. Dropping the future cancels the wait.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
@@ -42,9 +49,20 @@ impl Clock for SystemClock {
         Instant::now().saturating_duration_since(start)
     }
 
+    fn boottime(&self) -> Option<Duration> {
+        // What Linux writes here is its boot-time clock; other systems have no such file.
+        let text = std::fs::read_to_string("/proc/uptime").ok()?;
+        seconds(text.split_whitespace().next()?)
+    }
+
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
         Box::pin(tokio::time::sleep(duration))
     }
+}
+
+/// Seconds with a fraction, as a duration.
+fn seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -55,6 +73,15 @@ mod tests {
     fn monotonic_time_does_not_go_back() {
         let first = SystemClock.monotonic();
         assert!(SystemClock.monotonic() >= first);
+    }
+
+    #[test]
+    fn the_boot_time_clock_of_linux_is_read() {
+        assert_eq!(seconds("81.25"), Some(Duration::from_millis(81_250)));
+        assert_eq!((seconds("-1"), seconds("x"), seconds("NaN")), (None, None, None));
+        let first = SystemClock.boottime();
+        assert_eq!(first.is_some(), cfg!(target_os = "linux"));
+        assert!(SystemClock.boottime() >= first);
     }
 
     #[test]

@@ -113,6 +113,24 @@ pub enum LedgerError {
         /// Why it could not be decided.
         why: String,
     },
+    /// A version of a frame that cannot be read: not written yet, or cleaned away.
+    #[error("'{frame}' has no version {version} to read; versions {oldest} to {newest} are available")]
+    NoSuchVersion {
+        /// The frame.
+        frame: String,
+        /// What was asked for.
+        version: Version,
+        /// The oldest version that can be read.
+        oldest: Version,
+        /// The newest.
+        newest: Version,
+    },
+    /// What was known of a log is older than what is left of it.
+    #[error("the entries around '{object}' were cleaned away since this frame was last read; try again")]
+    Fenced {
+        /// The slot.
+        object: String,
+    },
     /// A defect in Apiary.
     #[error("a defect in the ledger: {0}")]
     Internal(String),
@@ -129,10 +147,10 @@ impl LedgerError {
             }
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Newer { .. } => ErrorKind::Unsupported,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
             Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
             Self::KeyReused { .. } => ErrorKind::KeyReused,
-            Self::Contended { .. } => ErrorKind::Conflict,
+            Self::Contended { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
             Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
             Self::Internal(_) => ErrorKind::Internal,

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `commit`, `commit/decide` | the protocol: its essay, its driver, its decisions |
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
+//! | `fence` | epochs: what may be cleaned away, and how sleepers notice |
 //! | `header` | what every entry of both logs carries: version, hash chain, transactions |
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
 //! | `conflict` | which transactions may pass which |
@@ -22,6 +23,7 @@ mod conflict;
 pub mod delta_schema;
 mod entry;
 mod error;
+mod fence;
 mod frames;
 mod header;
 mod idempotency;
@@ -38,7 +40,7 @@ mod transaction;
 pub mod value;
 
 pub use error::{LedgerError, Result};
-pub use frames::Frames;
+pub use frames::{CheckpointReport, CleanReport, Frames};
 pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
 pub use snapshot::{CellEntry, Snapshot};

@@ -39,6 +39,10 @@ pub(crate) trait LogKind: Clone + Debug + Send + Sync + 'static {
     fn prefix(&self) -> String;
     fn version_of(&self, key: &str) -> Option<Version>;
     fn decode(&self, object: &str, body: &[u8]) -> Result<Self::Entry>;
+    /// The mark that the entries of `version`'s epoch were cleaned away; `None` for a log that is never cleaned. Whoever
+    /// finds it there knows that what is, or is not, in that slot says nothing (see `fence`).
+    #[allow(dead_code, reason = "readers and writers are about to ask")]
+    fn fence(&self, version: Version) -> Option<Key>;
     /// An entry that says that `id` will never be committed.
     fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes>;
 }
@@ -54,6 +58,9 @@ pub(crate) trait Recorded {
 pub(crate) struct Read<E> {
     pub(crate) entry: E,
     pub(crate) head: Head,
+    /// The length of its body.
+    #[allow(dead_code, reason = "checkpoints are about to count")]
+    pub(crate) bytes: u64,
 }
 
 /// One log in a bucket. Cheap to clone.
@@ -85,7 +92,7 @@ impl<K: LogKind> Log<K> {
         }
         let entry = self.kind.decode(object, body)?;
         let head = Head::follow(before, object, slot, entry.header(), entry.timestamp_ms(), body)?;
-        Ok(Read { entry, head })
+        Ok(Read { entry, head, bytes: body.len() as u64 })
     }
 }
 

@@ -49,6 +49,11 @@ impl LogKind for RegistryLog {
         registry_entry::decode(object, body)
     }
 
+    /// The registry is never cleaned.
+    fn fence(&self, _: Version) -> Option<Key> {
+        None
+    }
+
     fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
         registry_entry::encode(place, id, node, &[], Some(id))
     }

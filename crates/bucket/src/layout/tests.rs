@@ -21,6 +21,33 @@ fn a_ledger_entry_reads_back_in_its_own_folder_only() {
 }
 
 #[test]
+fn every_object_of_a_ledger_reads_back_in_its_own_folder_only() {
+    let v = Version(42);
+    let all = [
+        (ledger_entry("f", v), LedgerObject::Entry(v)),
+        (checkpoint("f", v), LedgerObject::Checkpoint(v)),
+        (checksum("f", v), LedgerObject::Checksum(v)),
+    ];
+    for (key, object) in &all {
+        assert_eq!(parse_ledger_object("f", key.as_str()), Some(*object));
+        assert_eq!(parse_ledger_object("g", key.as_str()), None);
+        // A list that begins here shows all of this version and nothing of the one before.
+        assert!(key.as_str() > ledger_from("f", v).as_str() && ledger_from("f", v.next()).as_str() > key.as_str());
+    }
+    for other in ["_last_checkpoint", "42.crc", "00000000000000000042.checkpoint.0.parquet", "+0000000000000000042.crc"]
+    {
+        assert_eq!(parse_ledger_object("f", &format!("f/_delta_log/{other}")), None, "{other}");
+    }
+}
+
+#[test]
+fn a_fence_reads_back_for_its_own_frame_only() {
+    let (id, other) = (FrameId::random(&SeededRng::new(1)), FrameId::random(&SeededRng::new(2)));
+    assert_eq!(parse_fence(&id, fence(&id, 7).as_str()), Some(7));
+    assert_eq!(parse_fence(&other, fence(&id, 7).as_str()), None);
+}
+
+#[test]
 fn registry_entries_and_heartbeats_read_back() {
     assert_eq!(parse_registry(registry(Version(7)).as_str()), Some(Version(7)));
     let id = NodeId::new("pi-3").unwrap();

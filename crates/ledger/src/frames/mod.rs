@@ -6,18 +6,21 @@ use std::{
 };
 
 use apiary_bucket::{Bucket, Key, layout};
-use apiary_core::{TxnId, Version};
+use apiary_core::{FrameId, TxnId, Version};
 use bytes::Bytes;
 
 mod cache;
 mod check;
+mod checkpointing;
 
+pub use self::checkpointing::{CheckpointReport, CleanReport};
 use self::{cache::Cache, check::check};
 use crate::{
     CellEntry, CommitOutcome, FrameRecord, IdempotencyKey, LedgerError, Result, Snapshot, Transaction,
     commit::{self, Proposal, Settled},
     conflict,
     entry::{self, FrameEntry},
+    fence::epoch_of,
     header::{Header, Place},
     log::{Log, LogKind, Read, Recorded},
     replay::Replay,
@@ -27,6 +30,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct FrameLog {
     pub(crate) folder: String,
+    pub(crate) id: FrameId,
 }
 
 impl LogKind for FrameLog {
@@ -46,6 +50,10 @@ impl LogKind for FrameLog {
 
     fn decode(&self, object: &str, body: &[u8]) -> Result<FrameEntry> {
         entry::decode(object, body)
+    }
+
+    fn fence(&self, version: Version) -> Option<Key> {
+        Some(layout::fence(&self.id, epoch_of(version)))
     }
 
     fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
@@ -87,7 +95,7 @@ impl Frames {
     /// GET for each entry, 16 at once. Dropping the future is safe.
     pub async fn snapshot(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
         let cached = self.lock().get(&frame.folder);
-        let log = self.log(&frame.folder);
+        let log = self.log(frame);
         let mut reader = log.read_after(cached.as_ref().map(|snapshot| snapshot.head.clone()));
         let mut replay: Option<Replay> = None;
         // Ends at the end of the log, which others extend no faster than they can put.
@@ -128,7 +136,7 @@ impl Frames {
                 Err(LedgerError::KeyReused { key: idem.key.clone(), version: used.version })
             };
         }
-        let log = self.log(&frame.folder);
+        let log = self.log(frame);
         let removes = txn.removes.iter().cloned().collect();
         let mut proposal = FrameProposal { base: &base, txn: &txn, removes, removed };
         let done = commit::commit(&log, Some(base.head.clone()), &mut proposal).await?;
@@ -159,8 +167,8 @@ impl Frames {
         }
     }
 
-    fn log(&self, folder: &str) -> Log<FrameLog> {
-        Log::new(self.bucket.clone(), FrameLog { folder: folder.to_owned() })
+    fn log(&self, frame: &FrameRecord) -> Log<FrameLog> {
+        Log::new(self.bucket.clone(), FrameLog { folder: frame.folder.clone(), id: frame.id.clone() })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
