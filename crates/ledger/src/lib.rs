@@ -43,6 +43,6 @@ pub use error::{LedgerError, Result};
 pub use frames::{CheckpointReport, CleanReport, Frames};
 pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
-pub use snapshot::{CellEntry, Snapshot};
+pub use snapshot::{CellEntry, Snapshot, Tail};
 pub use spec::FrameSpec;
 pub use transaction::{CommitOutcome, IdempotencyKey, Kind, Transaction};

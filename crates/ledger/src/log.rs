@@ -59,7 +59,6 @@ pub(crate) struct Read<E> {
     pub(crate) entry: E,
     pub(crate) head: Head,
     /// The length of its body.
-    #[allow(dead_code, reason = "checkpoints are about to count")]
     pub(crate) bytes: u64,
 }
 

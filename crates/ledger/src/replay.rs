@@ -18,6 +18,7 @@ use crate::{
     header::Head,
     idempotency::{Idempotency, Used},
     log::Read,
+    snapshot::{About, Tail},
 };
 
 /// A frame under replay.
@@ -30,6 +31,8 @@ pub(crate) struct Replay {
     cells: Vec<Option<Arc<CellEntry>>>,
     index: Option<HashMap<ByPath, usize>>,
     idem: Idempotency,
+    about: Option<Arc<About>>,
+    tail: Tail,
     head: Option<Head>,
 }
 
@@ -43,6 +46,8 @@ impl Replay {
             cells: Vec::new(),
             index: None,
             idem: Idempotency::default(),
+            about: None,
+            tail: Tail::default(),
             head: None,
         }
     }
@@ -56,6 +61,8 @@ impl Replay {
             cells: snapshot.cells.iter().map(|cell| Some(Arc::clone(cell))).collect(),
             index: None,
             idem: snapshot.idem.clone(),
+            about: Some(Arc::clone(&snapshot.about)),
+            tail: snapshot.tail,
             head: Some(snapshot.head.clone()),
         }
     }
@@ -89,7 +96,10 @@ impl Replay {
             }
             self.cells.push(Some(cell));
         }
+        self.note(entry);
         self.remember(read);
+        self.tail.entries += 1;
+        self.tail.bytes += read.bytes;
         self.head = Some(read.head.clone());
         Ok(())
     }
@@ -105,6 +115,20 @@ impl Replay {
         }
         self.partition_by.clone_from(&metadata.partition_columns);
         Ok(())
+    }
+
+    /// Keeps the newest protocol and metadata.
+    fn note(&mut self, entry: &FrameEntry) {
+        let (protocol, metadata) = (entry.protocol.clone(), entry.metadata.clone());
+        if let Some(about) = &mut self.about {
+            if protocol.is_some() || metadata.is_some() {
+                let about = Arc::make_mut(about);
+                protocol.into_iter().for_each(|protocol| about.protocol = protocol);
+                metadata.into_iter().for_each(|metadata| about.metadata = metadata);
+            }
+        } else if let (Some(protocol), Some(metadata)) = (protocol, metadata) {
+            self.about = Some(Arc::new(About { protocol, metadata }));
+        }
     }
 
     fn remember(&mut self, read: &Read<FrameEntry>) {
@@ -127,7 +151,7 @@ impl Replay {
 
     /// The frame as it is now, or `None` if no entry was there.
     pub(crate) fn finish(self) -> Option<Snapshot> {
-        let head = self.head?;
+        let (head, about) = (self.head?, self.about?);
         Some(Snapshot {
             version: head.version,
             schema: self.schema,
@@ -136,6 +160,8 @@ impl Replay {
             folder: self.folder,
             head,
             idem: self.idem,
+            about,
+            tail: self.tail,
         })
     }
 }

@@ -6,7 +6,11 @@ use apiary_bucket::Key;
 use apiary_core::{CellStats, Version};
 use arrow::datatypes::SchemaRef;
 
-use crate::{header::Head, idempotency::Idempotency};
+use crate::{
+    entry::{Metadata, Protocol},
+    header::Head,
+    idempotency::Idempotency,
+};
 
 /// A cell as the ledger knows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +31,24 @@ pub struct CellEntry {
     pub modified_ms: i64,
 }
 
+/// What a frame's ledger says of the frame itself, word for word.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct About {
+    pub(crate) protocol: Protocol,
+    pub(crate) metadata: Metadata,
+}
+
+/// The entries after a checkpoint: what a cold reader reads one by one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// The checkpoint; `None` if the frame was read from its first entry.
+    pub checkpoint: Option<Version>,
+    /// Entries after it.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// A frame at one version.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -44,6 +66,10 @@ pub struct Snapshot {
     pub(crate) head: Head,
     /// The idempotency keys of the last days.
     pub(crate) idem: Idempotency,
+    /// The newest protocol and metadata.
+    pub(crate) about: Arc<About>,
+    /// What came after the checkpoint that this was read from.
+    pub(crate) tail: Tail,
 }
 
 impl Snapshot {
@@ -57,6 +83,12 @@ impl Snapshot {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.cells.iter().map(|cell| cell.size_bytes).sum()
+    }
+
+    /// The checkpoint that this snapshot was made from, and what came after it; there may be newer checkpoints.
+    #[must_use]
+    pub fn tail(&self) -> Tail {
+        self.tail
     }
 
     /// The frame's folder, without a slash at its end.
