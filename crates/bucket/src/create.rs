@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use apiary_core::within;
 use bytes::Bytes;
 use object_store::{Error as StoreError, ObjectStore, PutMode, PutOptions, PutPayload};
 
@@ -67,14 +68,14 @@ impl Bucket {
                 self.clock().sleep(self.back_off(attempt)).await;
             }
             let Some(left) = deadline.checked_sub(self.clock().monotonic()) else { break };
-            match tokio::time::timeout(left, self.put_if_absent_once(key, body.clone())).await {
-                Err(_) => return Err(unknown(format!("no answer within {} s", DECIDE_MAX.as_secs()))),
-                Ok(Err(refused)) if attempt == 0 => return Err(refused),
-                Ok(Err(refused)) => return Err(unknown(refused.to_string())),
-                Ok(Ok(PutAnswer::Mine)) => return Ok(Created::Mine),
-                Ok(Ok(PutAnswer::Taken(body))) => return Ok(Created::Taken(body)),
-                Ok(Ok(PutAnswer::Absent)) => {}
-                Ok(Ok(PutAnswer::Unknown(error))) => why = error.to_string(),
+            match within(self.clock().as_ref(), left, self.put_if_absent_once(key, body.clone())).await {
+                None => return Err(unknown(format!("no answer within {} s", DECIDE_MAX.as_secs()))),
+                Some(Err(refused)) if attempt == 0 => return Err(refused),
+                Some(Err(refused)) => return Err(unknown(refused.to_string())),
+                Some(Ok(PutAnswer::Mine)) => return Ok(Created::Mine),
+                Some(Ok(PutAnswer::Taken(body))) => return Ok(Created::Taken(body)),
+                Some(Ok(PutAnswer::Absent)) => {}
+                Some(Ok(PutAnswer::Unknown(error))) => why = error.to_string(),
             }
         }
         Err(unknown(why))

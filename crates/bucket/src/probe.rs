@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use apiary_core::within;
 use bytes::Bytes;
 use futures::future::join_all;
 use object_store::{Error as StoreError, ObjectStore, PutMode, PutOptions, PutPayload};
@@ -53,13 +54,13 @@ impl Bucket {
     pub async fn probe(&self) -> Result<ProbeReport> {
         let nonce = format!("{:016x}", self.rng().next_u64());
         let mut probe = Probe { bucket: self, nonce, checks: Vec::new(), faults: Vec::new() };
-        let outcome = tokio::time::timeout(PROBE_MAX, probe.run()).await;
+        let outcome = within(self.clock().as_ref(), PROBE_MAX, probe.run()).await;
         let swept = self.delete_prefix(&layout::probe_prefix(&probe.nonce)).await;
         let (checks, faults) = (probe.checks, probe.faults);
         if !faults.is_empty() {
             return Err(BucketError::ConditionalPutUnsupported { store: self.uri().to_owned(), faults });
         }
-        let Ok(skew) = outcome else {
+        let Some(skew) = outcome else {
             let (why, hint) =
                 (format!("the probe took over {} s", PROBE_MAX.as_secs()), "check the network".to_owned());
             return Err(BucketError::Unreachable { uri: self.uri().to_owned(), why, hint });

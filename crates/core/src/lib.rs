@@ -9,14 +9,16 @@ pub mod failpoint;
 pub mod ids;
 pub mod kind;
 pub mod limits;
+mod manual_clock;
 pub mod names;
 pub mod stats;
 pub mod suggest;
 pub mod units;
 
 pub use chance::{Rng, SeededRng, SystemRng};
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, within};
 pub use ids::{FrameId, Incarnation, NodeId, QueryId, TxnId, Version};
 pub use kind::ErrorKind;
+pub use manual_clock::ManualClock;
 pub use names::{BoxName, FrameName, FramePath, HiveName, NameError};
 pub use stats::{CellStats, ColumnStats, StatValue};
