@@ -20,5 +20,5 @@ pub use clock::{Clock, SystemClock, within};
 pub use ids::{FrameId, Incarnation, NodeId, QueryId, TxnId, Version};
 pub use kind::ErrorKind;
 pub use manual_clock::ManualClock;
-pub use names::{BoxName, FrameName, FramePath, HiveName, NameError};
+pub use names::{BoxName, DEFAULT_BOX, DEFAULT_HIVE, FrameName, FramePath, HiveName, NameError};
 pub use stats::{CellStats, ColumnStats, StatValue};

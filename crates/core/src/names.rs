@@ -9,6 +9,13 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
+/// The hive that names without one belong to, until a session uses another. It needs no making: the first box or
+/// frame in it makes it.
+pub const DEFAULT_HIVE: &str = "main";
+
+/// The box that bare names belong to, in every hive. It needs no making either.
+pub const DEFAULT_BOX: &str = "main";
+
 /// Longest name in bytes: object stores allow keys of 1 024 bytes, and three names plus the rest must fit.
 pub const NAME_BYTES_MAX: usize = 255;
 
@@ -55,6 +62,12 @@ pub enum NameError {
     /// Not three parts.
     #[error("'{0}' is not a frame's path; write hive.box.frame")]
     Path(String),
+}
+
+/// A name as names are compared: one spelling of accents (NFC), lower case. Text that can be no name has one, too.
+#[must_use]
+pub fn fold(name: &str) -> String {
+    name.nfc().collect::<String>().to_lowercase().nfc().collect()
 }
 
 fn check(what: &'static str, text: &str) -> Result<String, NameError> {
@@ -109,7 +122,7 @@ macro_rules! name {
             /// The name as names are compared.
             #[must_use]
             pub fn folded(&self) -> String {
-                self.0.to_lowercase()
+                fold(&self.0)
             }
         }
 
@@ -158,6 +171,36 @@ name!(
     FrameName,
     "frame"
 );
+
+impl Default for HiveName {
+    /// [`DEFAULT_HIVE`].
+    fn default() -> Self {
+        Self(DEFAULT_HIVE.to_owned())
+    }
+}
+
+impl Default for BoxName {
+    /// [`DEFAULT_BOX`].
+    fn default() -> Self {
+        Self(DEFAULT_BOX.to_owned())
+    }
+}
+
+impl HiveName {
+    /// Whether it is the default hive, in any case.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.folded() == DEFAULT_HIVE
+    }
+}
+
+impl BoxName {
+    /// Whether it is the default box, in any case.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.folded() == DEFAULT_BOX
+    }
+}
 
 /// Where a frame is found: `hive.box.frame`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -209,6 +252,10 @@ mod tests {
     fn names_that_try_to_be_paths_are_refused() {
         for bad in ["", ".", "..", "a/b", "a\\b", "a\0b", " a", "a ", "a.b", "%2e%2e", "-x", &"x".repeat(256)] {
             assert!(FrameName::new(bad).is_err(), "{bad:?}");
+            assert!(BoxName::new(bad).is_err() && HiveName::new(bad).is_err(), "{bad:?}");
+        }
+        for bad in ["c:", "a\nb", "\u{7f}", "a\u{feff}", "~", "a?b", "$(x)", "\u{e9}".repeat(128).as_str()] {
+            assert!(FrameName::new(bad).is_err(), "{bad:?}");
         }
         assert!(HiveName::new("_queries").is_err());
     }
@@ -229,6 +276,14 @@ mod tests {
     #[test]
     fn two_spellings_of_one_letter_are_one_name() {
         assert_eq!(BoxName::new("e\u{301}").unwrap(), BoxName::new("\u{e9}").unwrap());
+        assert_eq!(fold("E\u{301}T\u{c9}"), FrameName::new("\u{e9}t\u{e9}").unwrap().folded());
+    }
+
+    #[test]
+    fn the_default_names_are_names_in_any_case() {
+        assert_eq!(HiveName::new(DEFAULT_HIVE).unwrap(), HiveName::default());
+        assert!(HiveName::new("Main").unwrap().is_default() && BoxName::new("MAIN").unwrap().is_default());
+        assert!(!BoxName::new("mainly").unwrap().is_default());
     }
 
     #[test]

@@ -55,6 +55,30 @@ pub enum LedgerError {
         /// In what it differs.
         difference: String,
     },
+    /// A name that something else has.
+    #[error("the {what} '{name}' exists already")]
+    Taken {
+        /// Hive, box or frame.
+        what: &'static str,
+        /// Its full name.
+        name: String,
+    },
+    /// A hive or box that shall go, and in which there is something.
+    #[error("the {what} '{name}' is not empty: it holds {holds}")]
+    NotEmpty {
+        /// Hive or box.
+        what: &'static str,
+        /// Its full name.
+        name: String,
+        /// What is in it.
+        holds: String,
+    },
+    /// A frame that was dropped: its ledger says so, whatever the registry still says.
+    #[error("there is no frame '{name}' any more: it was dropped")]
+    Dropped {
+        /// The name it had.
+        name: String,
+    },
     /// A schema that no frame can have.
     #[error("no frame can have this schema: {0}")]
     Schema(String),
@@ -142,13 +166,15 @@ impl LedgerError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Bucket(error) => error.kind(),
-            Self::Name(_) | Self::Schema(_) | Self::PartitionValue { .. } | Self::Transaction { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::Name(_)
+            | Self::Schema(_)
+            | Self::PartitionValue { .. }
+            | Self::Transaction { .. }
+            | Self::NotEmpty { .. } => ErrorKind::InvalidInput,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Newer { .. } => ErrorKind::Unsupported,
-            Self::NotFound { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+            Self::NotFound { .. } | Self::Dropped { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
+            Self::AlreadyExists { .. } | Self::Taken { .. } => ErrorKind::AlreadyExists,
             Self::KeyReused { .. } => ErrorKind::KeyReused,
             Self::Contended { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
             Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
@@ -163,6 +189,11 @@ impl LedgerError {
         match self {
             Self::Bucket(error) => error.hint(),
             Self::NotFound { hint, .. } => Some(hint.clone()),
+            Self::Dropped { .. } => Some("SHOW FRAMES lists what there is; the name is free for another".to_owned()),
+            Self::Taken { what, .. } => Some(format!("choose another name, or drop that {what} first")),
+            Self::NotEmpty { what, .. } => {
+                Some(format!("drop what is in it first, or all at once: DROP {} … CASCADE", what.to_uppercase()))
+            }
             Self::Corrupt { .. } => Some("restore the object from a backup or the store's version history".to_owned()),
             _ => None,
         }

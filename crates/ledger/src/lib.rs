@@ -15,7 +15,7 @@
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
 //! | `frames/` | reading and committing frames |
-//! | `namespace`, `registry`, `registry_entry` | names |
+//! | `namespace`, `registry`, `registry_entry` | names: what they are, how they are created, renamed and dropped, their entries as bytes |
 //! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
 
 mod commit;

@@ -1,11 +1,19 @@
 //! All names of the colony at one version of the registry. Names keep their spelling and are found in any.
+//!
+//! What is found stands here; how the registry's entries make it, in `namespace/apply`. Copies share what they have
+//! in common, so that whoever plans a change can try it on a copy first.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_core::{BoxName, FrameId, FramePath, HiveName, Version, suggest};
+use apiary_core::{BoxName, FrameId, FramePath, HiveName, Version, names::fold, suggest};
 use serde::{Deserialize, Serialize};
 
 use crate::{LedgerError, Result, header::Head};
+
+mod apply;
+
+/// Old names in a row that a hint follows.
+const RENAMES_FOLLOWED_MAX: usize = 8;
 
 /// Where a frame is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,21 +23,29 @@ pub struct FrameRecord {
     pub path: FramePath,
     /// What makes its folder unique.
     pub id: FrameId,
-    /// Its folder, without a slash at its end.
+    /// Its folder, without a slash at its end. It stays for the frame's whole life, whatever the frame is called.
     pub folder: String,
 }
 
 #[derive(Debug, Clone)]
 struct Hive {
     name: HiveName,
-    boxes: BTreeMap<String, FrameBox>,
+    birth: Birth,
+    boxes: BTreeMap<String, Arc<FrameBox>>,
 }
 
 #[derive(Debug, Clone)]
 struct FrameBox {
     name: BoxName,
+    #[allow(dead_code, reason = "for drops")]
+    birth: Birth,
     frames: BTreeMap<String, Arc<FrameRecord>>,
 }
+
+/// Which creation in the registry's history made a hive or a box: it stays the same through renames, and whoever
+/// creates the name again makes another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Birth(u64);
 
 /// The registry's state. Immutable; shared by whoever reads it.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +53,10 @@ pub struct Namespace {
     /// The registry's version; `None` while nothing was ever created.
     pub version: Option<Version>,
     pub(crate) head: Option<Head>,
-    hives: BTreeMap<String, Hive>,
+    hives: BTreeMap<String, Arc<Hive>>,
+    births: Birth,
+    /// Where names went, by folded path: for hints alone.
+    renamed: Arc<BTreeMap<String, String>>,
 }
 
 impl Namespace {
@@ -73,76 +92,108 @@ impl Namespace {
                 missing("frame", name, frame, known, "create it first")
             })
         });
-        found.map_err(|error| self.suggest_elsewhere(error, frame))
+        found.map_err(|error| self.hint_elsewhere(error, &[hive, box_name, frame]))
     }
 
     /// A hive by its name, in any spelling.
     pub fn hive(&self, hive: &str) -> Result<&HiveName> {
-        self.find_hive(hive).map(|found| &found.name)
+        let found = self.find_hive(hive).map(|found| &found.name);
+        found.map_err(|error| self.hint_elsewhere(error, &[hive]))
     }
 
     /// A box by its names, in any spelling.
     pub fn box_name(&self, hive: &str, box_name: &str) -> Result<&BoxName> {
-        self.find_box(hive, box_name).map(|found| &found.name)
+        let found = self.find_box(hive, box_name).map(|found| &found.name);
+        found.map_err(|error| self.hint_elsewhere(error, &[hive, box_name]))
+    }
+
+    /// What a hive (one part), box (two) or frame (three) that is not there any more is called now.
+    #[must_use]
+    pub fn renamed_to(&self, parts: &[&str]) -> Option<String> {
+        (1..=parts.len()).find_map(|n| self.follow(&parts[..n]))
+    }
+
+    fn follow(&self, parts: &[&str]) -> Option<String> {
+        let old = parts.iter().map(|part| fold(part)).collect::<Vec<_>>().join(".");
+        let mut now = self.renamed.get(&old)?;
+        for _ in 0..RENAMES_FOLLOWED_MAX {
+            match self.renamed.get(&fold(now)) {
+                Some(next) => now = next,
+                None => return self.has(now).then(|| now.clone()),
+            }
+        }
+        None
+    }
+
+    fn has(&self, path: &str) -> bool {
+        match path.split('.').collect::<Vec<_>>()[..] {
+            [hive] => self.find_hive(hive).is_ok(),
+            [hive, in_box] => self.find_box(hive, in_box).is_ok(),
+            [hive, in_box, frame] => {
+                self.find_box(hive, in_box).is_ok_and(|found| found.frames.contains_key(&fold(frame)))
+            }
+            _ => false,
+        }
+    }
+
+    /// The frame in this folder, whatever it is called now.
+    #[allow(dead_code, reason = "for drops")]
+    pub(crate) fn in_folder(&self, folder: &str) -> Option<Arc<FrameRecord>> {
+        self.all_frames().into_iter().find(|record| record.folder == folder)
+    }
+
+    /// When a hive was created.
+    #[allow(dead_code, reason = "for drops")]
+    pub(crate) fn hive_birth(&self, hive: &HiveName) -> Result<Birth> {
+        Ok(self.find_hive(hive.as_str())?.birth)
+    }
+
+    /// When a box was created.
+    #[allow(dead_code, reason = "for drops")]
+    pub(crate) fn box_birth(&self, hive: &HiveName, box_name: &BoxName) -> Result<Birth> {
+        Ok(self.find_box(hive.as_str(), box_name.as_str())?.birth)
+    }
+
+    /// The hive of this birth, whatever it is called now.
+    #[allow(dead_code, reason = "for drops")]
+    pub(crate) fn hive_born(&self, birth: Birth) -> Option<HiveName> {
+        self.hives.values().find(|hive| hive.birth == birth).map(|hive| hive.name.clone())
+    }
+
+    /// The box of this birth, wherever it is now.
+    #[allow(dead_code, reason = "for drops")]
+    pub(crate) fn box_born(&self, birth: Birth) -> Option<(HiveName, BoxName)> {
+        let boxes = self.hives.values().flat_map(|hive| hive.boxes.values().map(move |found| (hive, found)));
+        let mut found = boxes.filter(|(_, found)| found.birth == birth);
+        found.next().map(|(hive, found)| (hive.name.clone(), found.name.clone()))
     }
 
     fn find_hive(&self, hive: &str) -> Result<&Hive> {
         let known = self.hives.values().map(|hive| hive.name.as_str());
         let none = || missing("hive", hive.to_owned(), hive, known, "create it first");
-        self.hives.get(&fold(hive)).ok_or_else(none)
+        self.hives.get(&fold(hive)).map(AsRef::as_ref).ok_or_else(none)
     }
 
     fn find_box(&self, hive: &str, box_name: &str) -> Result<&FrameBox> {
         let found = self.find_hive(hive)?;
         let known = found.boxes.values().map(|found| found.name.as_str());
         let none = || missing("box", format!("{hive}.{box_name}"), box_name, known, "create it first");
-        found.boxes.get(&fold(box_name)).ok_or_else(none)
+        found.boxes.get(&fold(box_name)).map(AsRef::as_ref).ok_or_else(none)
     }
 
-    /// A frame that is missing here may be there under the same name: then that is what was meant.
-    fn suggest_elsewhere(&self, error: LedgerError, frame: &str) -> LedgerError {
-        let wanted = fold(frame);
-        let elsewhere = self.all_frames().into_iter().find(|found| found.path.frame.folded() == wanted);
-        match (error, elsewhere) {
-            (LedgerError::NotFound { what, name, .. }, Some(found)) => {
-                LedgerError::NotFound { what, name, hint: format!("did you mean '{}'?", found.path) }
-            }
-            (error, _) => error,
-        }
-    }
-
-    pub(crate) fn add_hive(&mut self, name: HiveName) -> Result<(), String> {
-        let folded = name.folded();
-        let hive = Hive { name, boxes: BTreeMap::new() };
-        once(self.hives.insert(folded, hive).map(|hive| hive.name.to_string()))
-    }
-
-    pub(crate) fn add_box(&mut self, hive: &HiveName, name: BoxName) -> Result<(), String> {
-        let Some(hive) = self.hives.get_mut(&hive.folded()) else { return Err(format!("there is no hive '{hive}'")) };
-        let folded = name.folded();
-        let new = FrameBox { name, frames: BTreeMap::new() };
-        once(hive.boxes.insert(folded, new).map(|found| found.name.to_string()))
-    }
-
-    pub(crate) fn add_frame(&mut self, record: FrameRecord) -> Result<(), String> {
-        let path = &record.path;
-        let hive = self.hives.get_mut(&path.hive.folded());
-        let Some(found) = hive.and_then(|hive| hive.boxes.get_mut(&path.box_name.folded())) else {
-            return Err(format!("there is no box '{}.{}'", path.hive, path.box_name));
+    /// What is missing here may have another name now, and a frame may be there under the same name in another box:
+    /// then that is what was meant.
+    fn hint_elsewhere(&self, error: LedgerError, parts: &[&str]) -> LedgerError {
+        let LedgerError::NotFound { what, name, hint } = error else { return error };
+        let renamed = || self.renamed_to(parts).map(|now| format!("it was renamed to '{now}'"));
+        let elsewhere = || {
+            let wanted = fold(parts.get(2)?);
+            let found = self.all_frames().into_iter().find(|found| found.path.frame.folded() == wanted)?;
+            Some(format!("did you mean '{}'?", found.path))
         };
-        let folded = path.frame.folded();
-        once(found.frames.insert(folded, Arc::new(record)).map(|frame| frame.path.to_string()))
+        let hint = renamed().or_else(elsewhere).unwrap_or(hint);
+        LedgerError::NotFound { what, name, hint }
     }
-}
-
-/// Names are compared in one spelling of letters and accents, as [`HiveName::folded`] has it; text that can be no
-/// name is compared as it is and found nowhere.
-fn fold(name: &str) -> String {
-    HiveName::new(name).map_or_else(|_| name.to_lowercase(), |name| name.folded())
-}
-
-fn once(before: Option<String>) -> Result<(), String> {
-    before.map_or(Ok(()), |name| Err(format!("it creates '{name}', which is there already")))
 }
 
 fn missing<'a>(
@@ -164,38 +215,4 @@ fn missing<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn namespace() -> Namespace {
-        let mut names = Namespace::default();
-        names.add_hive(HiveName::new("Analytics").unwrap()).unwrap();
-        names.add_box(&HiveName::new("analytics").unwrap(), BoxName::new("sensors").unwrap()).unwrap();
-        let path = FramePath::new("Analytics", "sensors", "Temperature").unwrap();
-        let id = FrameId::try_from("0123abcd".to_owned()).unwrap();
-        names.add_frame(FrameRecord { path, id, folder: "f".into() }).unwrap();
-        names
-    }
-
-    #[test]
-    fn names_are_found_in_any_case_and_shown_as_written() {
-        let frame = namespace().frame("ANALYTICS", "Sensors", "temperature").unwrap();
-        assert_eq!(frame.path.to_string(), "Analytics.sensors.Temperature");
-    }
-
-    #[test]
-    fn a_slip_is_answered_with_the_name_that_was_meant() {
-        let hint = |hive, in_box, frame| namespace().frame(hive, in_box, frame).unwrap_err().hint().unwrap();
-        assert_eq!(hint("analytics", "sensors", "temperatrue"), "did you mean 'Temperature'?");
-        assert_eq!(hint("analytics", "sensor", "wind"), "did you mean 'sensors'?");
-        assert_eq!(hint("production", "x", "wind"), "there are: Analytics");
-        assert_eq!(hint("production", "x", "temperature"), "did you mean 'Analytics.sensors.Temperature'?");
-    }
-
-    #[test]
-    fn nothing_is_created_twice_or_nowhere() {
-        let mut names = namespace();
-        assert!(names.add_hive(HiveName::new("ANALYTICS").unwrap()).is_err());
-        assert!(names.add_box(&HiveName::new("none").unwrap(), BoxName::new("b").unwrap()).is_err());
-    }
-}
+mod tests;

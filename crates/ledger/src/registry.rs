@@ -1,26 +1,37 @@
 //! Reading and writing the colony's names. Clones share one cached namespace.
 //!
-//! Creating twice is creating once: what is there already and identical is no error, and what differs is one that
-//! names the difference. A frame's own version 0 comes first, then the registry names it, so that a name never leads
-//! nowhere; a folder that was never named is garbage.
+//! The registry and the frames are two kinds of log, kept in step by an order: a frame's own ledger first, then the
+//! registry. `create` writes a frame's version 0 before it names it, `drop` its terminal
+//! entry before it takes the name away; `rename` touches the registry alone.
+//!
+//! ```text
+//!   create   version 0 ──X──▶ name        X = a crash: a folder without a name, which is garbage
+//!   drop     terminal  ──X──▶ no name     X = a crash: a name that leads to a dropped frame. Whoever follows it
+//!                                             finishes the drop and is told that there is no such frame
+//! ```
+//!
+//! A change that meets others on its way commits as long as it still fits what they made (`Namespace::fits`), so
+//! that creators of different names never wait for each other; if it does not, it is decided again on what there is
+//! now.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use apiary_bucket::{Bucket, Created, Key, layout};
-use apiary_core::{BoxName, FrameId, FramePath, HiveName, TxnId, Version};
-use arrow::datatypes::Schema;
+use apiary_bucket::{Bucket, Key, layout};
+use apiary_core::{TxnId, Version};
 use bytes::Bytes;
 
 use crate::{
-    FrameRecord, FrameSpec, Frames, IdempotencyKey, LedgerError, Namespace, Result, Snapshot,
+    IdempotencyKey, LedgerError, Namespace, Result,
     commit::{self, Proposal, Settled},
-    entry,
     header::{Header, Place},
     log::{Log, LogKind, Read, Recorded},
-    registry_entry::{self, Change, Made, RegistryEntry},
+    registry_entry::{self, Change, RegistryEntry},
 };
 
-/// How often a creation begins again because another name was created in between.
+mod create;
+mod rename;
+
+/// How often a change is decided again because others came first.
 const ROUNDS_MAX: u32 = 20;
 
 /// Names are written by whoever a client talks to; the ledger is not told who that is.
@@ -94,99 +105,30 @@ impl Registry {
         Ok(next.map_or(known, |next| self.keep(next)))
     }
 
-    /// Creates a hive; false if it is there already. At least 2 GETs and 1 PUT.
-    pub async fn create_hive(&self, hive: &HiveName) -> Result<bool> {
-        for _ in 0..ROUNDS_MAX {
-            let names = self.namespace().await?;
-            if let Ok(there) = names.hive(hive.as_str()) {
-                return same_spelling("hive", hive.as_str(), there.as_str());
-            }
-            if self.name(&names, Made::Hive { hive: hive.clone() }).await? {
-                return Ok(true);
-            }
-        }
-        Err(contended())
-    }
-
-    /// Creates a box in a hive that is there; false if it is there already. At least 2 GETs and 1 PUT.
-    pub async fn create_box(&self, hive: &HiveName, box_name: &BoxName) -> Result<bool> {
-        for _ in 0..ROUNDS_MAX {
-            let names = self.namespace().await?;
-            let hive = names.hive(hive.as_str())?.clone();
-            if let Ok(there) = names.box_name(hive.as_str(), box_name.as_str()) {
-                return same_spelling("box", box_name.as_str(), there.as_str());
-            }
-            if self.name(&names, Made::Box { hive, box_name: box_name.clone() }).await? {
-                return Ok(true);
-            }
-        }
-        Err(contended())
-    }
-
-    /// Creates a frame in a box that is there; false if an identical one is there already. At least 2 GETs and 2 PUTs.
-    pub async fn create_frame(&self, path: &FramePath, spec: &FrameSpec) -> Result<bool> {
-        spec.check()?;
-        let mut made: Option<FrameRecord> = None;
-        for _ in 0..ROUNDS_MAX {
-            let names = self.namespace().await?;
-            let (hive, in_box) = (path.hive.as_str(), path.box_name.as_str());
-            let box_name = names.box_name(hive, in_box)?.clone();
-            if let Ok(there) = names.frame(hive, in_box, path.frame.as_str()) {
-                return self.same_frame(path, spec, &there).await;
-            }
-            let record = match made.take() {
-                Some(record) => record,
-                None => {
-                    let hive = names.hive(hive)?.clone();
-                    self.make_frame(FramePath { hive, box_name, frame: path.frame.clone() }, spec).await?
-                }
-            };
-            if self.name(&names, Made::Frame(record.clone())).await? {
-                return Ok(true);
-            }
-            made = Some(record);
-        }
-        Err(contended())
-    }
-
-    /// Writes version 0 of a frame that has no name yet. 1 PUT.
-    async fn make_frame(&self, path: FramePath, spec: &FrameSpec) -> Result<FrameRecord> {
-        let bucket = &self.log.bucket;
-        let (clock, rng) = (bucket.clock().as_ref(), bucket.rng().as_ref());
-        let (id, txn) = (FrameId::random(rng), TxnId::new(clock, rng));
-        let folder = layout::frame_folder(&path, &id);
-        let place = Place::after(None, None, clock.wall_ms());
-        let body = entry::create(&place, txn, NODE, &id, spec)?;
-        let key = layout::ledger_entry(&folder, Version(0));
-        // What cannot be read back must not be written.
-        entry::decode(key.as_ref(), &body)?;
-        match bucket.put_if_absent_decided(&key, body).await? {
-            Created::Mine => Ok(FrameRecord { path, id, folder }),
-            // A folder's name ends in 32 random bits.
-            Created::Taken(_) => Err(LedgerError::Contended { what: "frame's folder", attempts: 1 }),
-        }
-    }
-
-    /// Commits one new name; false if another entry came first that may bear upon it.
-    async fn name(&self, names: &Namespace, made: Made) -> Result<bool> {
+    /// Writes changes that fit `names`, in one entry. False if they do not fit any more after what others have written
+    /// since: then nothing was written, and the caller looks again. At least 1 GET and 1 PUT.
+    async fn write(&self, names: &Namespace, changes: Vec<Change>) -> Result<bool> {
+        // Asserted before it is written; whoever reads it asserts it again.
+        names.fits(&changes).map_err(|why| LedgerError::Internal(format!("a change of names does not fit: {why}")))?;
         let bucket = &self.log.bucket;
         let id = TxnId::new(bucket.clock().as_ref(), bucket.rng().as_ref());
-        let mut proposal = NameProposal { id, name: made.folded(), changes: vec![Change::Create(made)] };
+        let mut proposal = NamesProposal { id, names: names.clone(), changes };
         let done = commit::commit(&self.log, names.head.clone(), &mut proposal).await?;
+        self.learn(names, &done.read);
         match done.settled {
             Settled::Committed { .. } => Ok(true),
-            Settled::Excluded(..) | Settled::AlreadyApplied(_) => Ok(false),
-            Settled::Crowded { attempts, .. } => Err(LedgerError::Contended { what: "registry", attempts }),
+            // Each round is bounded, and so are the rounds.
+            Settled::Excluded(..) | Settled::AlreadyApplied(_) | Settled::Crowded { .. } => Ok(false),
             Settled::Aborted(why) => Err(LedgerError::Aborted(why)),
         }
     }
 
-    async fn same_frame(&self, path: &FramePath, spec: &FrameSpec, there: &FrameRecord) -> Result<bool> {
-        same_spelling("frame", path.frame.as_str(), there.path.frame.as_str())?;
-        let snapshot = Frames::new(self.log.bucket.clone()).snapshot(there).await?;
-        match difference(spec, &snapshot) {
-            None => Ok(false),
-            Some(difference) => Err(LedgerError::AlreadyExists { what: "frame", name: path.to_string(), difference }),
+    /// Extends the cache with what a commit read, so that the next reader need not. Nothing depends on it.
+    fn learn(&self, names: &Namespace, read: &[Read<RegistryEntry>]) {
+        let mut next = names.clone();
+        match read.iter().try_for_each(|read| take(&mut next, read)) {
+            Ok(()) => drop(self.keep(next)),
+            Err(error) => tracing::warn!(%error, "an entry that was read does not fit"),
         }
     }
 
@@ -204,14 +146,15 @@ impl Registry {
     }
 }
 
-/// A new name on its way into the registry.
-struct NameProposal {
+/// Changes on their way into the registry.
+struct NamesProposal {
     id: TxnId,
-    name: String,
+    /// The names as the entries read so far make them.
+    names: Namespace,
     changes: Vec<Change>,
 }
 
-impl Proposal<RegistryLog> for NameProposal {
+impl Proposal<RegistryLog> for NamesProposal {
     fn id(&self) -> TxnId {
         self.id
     }
@@ -225,11 +168,9 @@ impl Proposal<RegistryLog> for NameProposal {
     }
 
     fn pass(&mut self, entry: &RegistryEntry) -> Result<(), String> {
-        let same = |Change::Create(made): &&Change| made.folded() == self.name;
-        match entry.changes.iter().find(same) {
-            Some(_) => Err(format!("version {} created '{}'", entry.header.v, self.name)),
-            None => Ok(()),
-        }
+        entry.changes.iter().try_for_each(|change| self.names.apply(change))?;
+        let why = |why| format!("version {} came first: {why}", entry.header.v);
+        self.names.fits(&self.changes).map_err(why)
     }
 
     fn encode(&self, place: &Place) -> Result<Bytes> {
@@ -239,14 +180,8 @@ impl Proposal<RegistryLog> for NameProposal {
 
 /// Takes the next entry into a namespace.
 fn take(names: &mut Namespace, read: &Read<RegistryEntry>) -> Result<()> {
-    for Change::Create(made) in read.entry.changes.iter().cloned() {
-        let taken = match made {
-            Made::Hive { hive } => names.add_hive(hive),
-            Made::Box { hive, box_name } => names.add_box(&hive, box_name),
-            Made::Frame(record) => names.add_frame(record),
-        };
-        taken.map_err(|why| LedgerError::corrupt(layout::registry(read.head.version), why))?;
-    }
+    let fits = read.entry.changes.iter().try_for_each(|change| names.apply(change));
+    fits.map_err(|why| LedgerError::corrupt(layout::registry(read.head.version), why))?;
     names.version = Some(read.head.version);
     names.head = Some(read.head.clone());
     Ok(())
@@ -254,44 +189,6 @@ fn take(names: &mut Namespace, read: &Read<RegistryEntry>) -> Result<()> {
 
 fn contended() -> LedgerError {
     LedgerError::Contended { what: "registry", attempts: ROUNDS_MAX }
-}
-
-fn same_spelling(what: &'static str, wanted: &str, there: &str) -> Result<bool> {
-    if wanted == there {
-        return Ok(false);
-    }
-    let difference = format!("it is spelled '{there}', and names are compared without case");
-    Err(LedgerError::AlreadyExists { what, name: wanted.to_owned(), difference })
-}
-
-/// In what a frame that is there differs from the one that shall be.
-fn difference(spec: &FrameSpec, there: &Snapshot) -> Option<String> {
-    columns_difference(&spec.schema, &there.schema).or_else(|| {
-        let (ours, theirs) = (&spec.partition_by, &there.partition_by);
-        (ours != theirs).then(|| format!("it is partitioned by {theirs:?}, not by {ours:?}"))
-    })
-}
-
-fn columns_difference(ours: &Schema, theirs: &Schema) -> Option<String> {
-    for field in ours.fields() {
-        let Ok(there) = theirs.field_with_name(field.name()) else {
-            return Some(format!("it has no column '{}'", field.name()));
-        };
-        if there.data_type() != field.data_type() {
-            let (theirs, ours) = (there.data_type(), field.data_type());
-            return Some(format!("its column '{}' is {theirs}, not {ours}", field.name()));
-        }
-        if there.is_nullable() != field.is_nullable() {
-            let word = if there.is_nullable() { "may" } else { "must not" };
-            return Some(format!("its column '{}' {word} be NULL", field.name()));
-        }
-    }
-    let names = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    let (ours, theirs) = (names(ours), names(theirs));
-    if let Some(more) = theirs.iter().find(|name| !ours.contains(name)) {
-        return Some(format!("it has a further column '{more}'"));
-    }
-    (ours != theirs).then(|| format!("its columns stand in another order: {}", theirs.join(", ")))
 }
 
 #[cfg(test)]

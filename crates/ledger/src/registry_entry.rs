@@ -3,16 +3,24 @@
 //! ```text
 //! {"apiary":{"format":1,"v":2,"prev":"…","node":"…","txns":[…]},"timestamp":…}
 //! {"create":{"frame":{"hive":"…","box":"…","frame":"…","id":"…","folder":"…"}}}
+//! {"drop":{"box":{"hive":"…","box":"…"}}}
+//! {"rename":{"hive":{"hive":"…","to":"…"}}}
 //! ```
+//!
+//! The changes of one entry happen in their order and all at once. A hive or a box is dropped when it is empty, so an
+//! entry that drops one with all that is in it names every frame: nobody loses one unawares. Unknown fields are
+//! ignored, unknown verbs and things refuse as newer.
 
+use apiary_bucket::Key;
 use apiary_core::{BoxName, FramePath, HiveName, TxnId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     FrameRecord, LedgerError, Result,
     entry::lines,
-    header::{Header, Place, TxnRecord},
+    header::{FORMAT, Header, Place, TxnRecord},
 };
 
 /// A registry's entry.
@@ -27,13 +35,15 @@ pub(crate) struct RegistryEntry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Change {
-    Create(Made),
+    Create(Thing),
+    Drop(Thing),
+    Rename(Renamed),
 }
 
-/// What is created.
+/// What is created or dropped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Made {
+pub(crate) enum Thing {
     Hive {
         hive: HiveName,
     },
@@ -45,13 +55,37 @@ pub(crate) enum Made {
     Frame(FrameRecord),
 }
 
-impl Made {
-    /// Its name as names are compared: two things with the same one exclude each other.
-    pub(crate) fn folded(&self) -> String {
+/// What gets another name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Renamed {
+    Hive {
+        hive: HiveName,
+        to: HiveName,
+    },
+    Box {
+        hive: HiveName,
+        #[serde(rename = "box")]
+        box_name: BoxName,
+        to: BoxName,
+    },
+    Frame {
+        #[serde(flatten)]
+        frame: FrameRecord,
+        to: FramePath,
+    },
+}
+
+impl Change {
+    /// The words of every change that this program knows, as they stand in an entry.
+    const VERBS: [&str; 3] = ["create", "drop", "rename"];
+    const THINGS: [&str; 3] = ["hive", "box", "frame"];
+
+    fn record(&self) -> Option<&FrameRecord> {
         match self {
-            Self::Hive { hive } => hive.folded(),
-            Self::Box { hive, box_name } => format!("{}.{}", hive.folded(), box_name.folded()),
-            Self::Frame(FrameRecord { path, .. }) => FramePath::folded(path),
+            Self::Create(Thing::Frame(record)) | Self::Drop(Thing::Frame(record)) => Some(record),
+            Self::Rename(Renamed::Frame { frame, .. }) => Some(frame),
+            _ => None,
         }
     }
 }
@@ -87,10 +121,40 @@ pub(crate) fn decode(object: &str, body: &[u8]) -> Result<RegistryEntry> {
     let lines = lines(body).map_err(|why| LedgerError::corrupt(object, why))?;
     let bad = |i: usize, error: serde_json::Error| LedgerError::corrupt(object, format!("line {}: {error}", i + 1));
     let first: First = serde_json::from_str(lines[0]).map_err(|error| bad(0, error))?;
+    // Before the changes are looked at: what a newer program wrote is newer, not corrupt.
+    if first.apiary.format > FORMAT {
+        let needs = format!("format {}", first.apiary.format);
+        return Err(LedgerError::Newer { object: object.to_owned(), needs });
+    }
     let changes = lines.iter().enumerate().skip(1);
-    let changes = changes.map(|(i, line)| serde_json::from_str(line).map_err(|error| bad(i, error)));
+    let changes = changes.map(|(i, line)| {
+        known(object, i, line)?;
+        let change: Change = serde_json::from_str(line).map_err(|error| bad(i, error))?;
+        let folder = change.record().map_or("a", |record| record.folder.as_str());
+        match Key::parse(folder) {
+            Ok(_) if !folder.starts_with('_') => Ok(change),
+            _ => Err(LedgerError::corrupt(object, format!("line {}: '{folder}' is no frame's folder", i + 1))),
+        }
+    });
     let changes = changes.collect::<Result<Vec<Change>>>()?;
     Ok(RegistryEntry { header: first.apiary, timestamp_ms: first.timestamp, changes })
+}
+
+/// Refuses a change that only a newer program understands.
+fn known(object: &str, i: usize, line: &str) -> Result<()> {
+    let corrupt = |why: &str| LedgerError::corrupt(object, format!("line {}: {why}", i + 1));
+    let one = |value: &Value| match value.as_object().map(|map| map.iter().collect::<Vec<_>>()).as_deref() {
+        Some([(key, value)]) => Ok(((*key).clone(), (*value).clone())),
+        _ => Err(corrupt("a change has one verb, and that has one thing")),
+    };
+    let value: Value = serde_json::from_str(line).map_err(|error| corrupt(&error.to_string()))?;
+    let (verb, of) = one(&value)?;
+    let newer = |what: String| LedgerError::Newer { object: object.to_owned(), needs: format!("the change '{what}'") };
+    if !Change::VERBS.contains(&verb.as_str()) {
+        return Err(newer(verb));
+    }
+    let (thing, _) = one(&of)?;
+    if Change::THINGS.contains(&thing.as_str()) { Ok(()) } else { Err(newer(format!("{verb} {thing}"))) }
 }
 
 #[cfg(test)]
@@ -107,9 +171,9 @@ mod tests {
         let frame =
             FrameRecord { path, id: "0123abcd".to_owned().try_into().unwrap(), folder: "a/b/c-0123abcd".into() };
         let changes = vec![
-            Change::Create(Made::Hive { hive: hive.clone() }),
-            Change::Create(Made::Box { hive, box_name: BoxName::new("b").unwrap() }),
-            Change::Create(Made::Frame(frame)),
+            Change::Create(Thing::Hive { hive: hive.clone() }),
+            Change::Create(Thing::Box { hive, box_name: BoxName::new("b").unwrap() }),
+            Change::Create(Thing::Frame(frame)),
         ];
         let place = Place::after(None, None, 5);
         let body = encode(&place, id, "n", &changes, None).unwrap();
@@ -123,10 +187,81 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_refuses() {
+    fn every_change_reads_back_as_it_was_written() {
+        let (hive, to) = (HiveName::new("a").unwrap(), HiveName::new("b").unwrap());
+        let box_name = BoxName::new("c").unwrap();
+        let id = "0123abcd".to_owned().try_into().unwrap();
+        let frame = FrameRecord { path: "a.b.c".parse().unwrap(), id, folder: "a/b/c-0123abcd".into() };
+        let cases = [
+            (Change::Drop(Thing::Hive { hive: hive.clone() }), r#"{"drop":{"hive":{"hive":"a"}}}"#),
+            (
+                Change::Drop(Thing::Box { hive: hive.clone(), box_name: box_name.clone() }),
+                r#"{"drop":{"box":{"hive":"a","box":"c"}}}"#,
+            ),
+            (
+                Change::Drop(Thing::Frame(frame.clone())),
+                r#"{"drop":{"frame":{"hive":"a","box":"b","frame":"c","id":"0123abcd","folder":"a/b/c-0123abcd"}}}"#,
+            ),
+            (Change::Rename(Renamed::Hive { hive: hive.clone(), to }), r#"{"rename":{"hive":{"hive":"a","to":"b"}}}"#),
+            (
+                Change::Rename(Renamed::Box { hive, box_name, to: BoxName::new("d").unwrap() }),
+                r#"{"rename":{"box":{"hive":"a","box":"c","to":"d"}}}"#,
+            ),
+            (
+                Change::Rename(Renamed::Frame { frame, to: "a.b.d".parse().unwrap() }),
+                r#"{"rename":{"frame":{"hive":"a","box":"b","frame":"c","id":"0123abcd","folder":"a/b/c-0123abcd","to":{"hive":"a","box":"b","frame":"d"}}}}"#,
+            ),
+        ];
+        for (change, text) in cases {
+            assert_eq!(serde_json::to_string(&change).unwrap(), text);
+            assert_eq!(decode("o", &with(text)).unwrap().changes, [change]);
+        }
+    }
+
+    /// An entry with one more line.
+    fn with(line: &str) -> Vec<u8> {
         let id = TxnId::new(&SystemClock, &SeededRng::new(1));
         let mut body = encode(&Place::after(None, None, 5), id, "n", &[], None).unwrap().to_vec();
-        body.extend_from_slice(b"{\"melt\":{}}\n");
-        assert!(decode("the/object", &body).unwrap_err().to_string().contains("the/object"));
+        body.extend_from_slice(line.as_bytes());
+        body.push(b'\n');
+        body
+    }
+
+    #[test]
+    fn what_only_a_newer_program_knows_refuses_as_newer() {
+        for (line, needs) in [
+            (r#"{"melt":{"hive":{"hive":"a"}}}"#, "'melt'"),
+            (r#"{"alter":{"frame":{}}}"#, "'alter'"),
+            (r#"{"create":{"grant":{"to":"x"}}}"#, "'create grant'"),
+        ] {
+            let error = decode("the/object", &with(line)).unwrap_err();
+            assert_eq!(error.kind(), apiary_core::ErrorKind::Unsupported, "{line}");
+            assert!(error.to_string().contains(needs) && error.to_string().contains("the/object"), "{error}");
+        }
+        // Room for more to be said of what is known.
+        assert_eq!(decode("o", &with(r#"{"create":{"hive":{"hive":"a","color":"red"}}}"#)).unwrap().changes.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_change_is_corrupt() {
+        for line in [
+            "{}",
+            "[]",
+            "7",
+            r#"{"create":{}}"#,
+            r#"{"create":{"hive":{"hive":"a"}},"drop":{"hive":{"hive":"a"}}}"#,
+            r#"{"create":{"hive":{"hive":"a"},"box":{"hive":"a","box":"b"}}}"#,
+            r#"{"create":{"hive":{"hive":"a/b"}}}"#,
+            r#"{"create":{"hive":{"hive":""}}}"#,
+            r#"{"create":{"hive":{"hive":"a","hive":"b"}}}"#,
+            r#"{"create":{"frame":{"hive":"a","box":"b","frame":"c","id":"0123abcd","folder":"../x"}}}"#,
+            r#"{"create":{"frame":{"hive":"a","box":"b","frame":"c","id":"0123abcd","folder":"_apiary/nodes"}}}"#,
+            r#"{"rename":{"hive":{"hive":"a"}}}"#,
+            r#"{"create":{"hive":{"hive":"a"}}}{}"#,
+        ] {
+            let error = decode("the/object", &with(line)).unwrap_err();
+            assert_eq!(error.kind(), apiary_core::ErrorKind::Corrupt, "{line}: {error}");
+            assert!(error.to_string().contains("the/object"), "{error}");
+        }
     }
 }

@@ -1,11 +1,62 @@
-//! Creating names: once, identical or not, and by many at once.
+//! Creating and renaming: once, identical or not, by many at once, and with a crash at every step.
+
+mod crash;
+mod mortal;
+mod rename;
+mod together;
 
 use std::sync::Arc;
 
-use apiary_core::ErrorKind;
+use apiary_core::{BoxName, ErrorKind, FramePath, HiveName};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::*;
+use crate::{FrameRecord, FrameSpec, Frames, Snapshot, registry_entry::Thing};
+
+fn hive(name: &str) -> HiveName {
+    HiveName::new(name).unwrap()
+}
+
+fn in_box(name: &str) -> BoxName {
+    BoxName::new(name).unwrap()
+}
+
+fn at(path: &str) -> FramePath {
+    path.parse().unwrap()
+}
+
+fn plain() -> FrameSpec {
+    spec(DataType::Int64, &[])
+}
+
+/// What a second process, which knows nothing yet, finds under a name.
+async fn find(bucket: &Bucket, path: &str) -> Result<Arc<Snapshot>> {
+    let path = at(path);
+    let names = Registry::new(bucket.clone()).namespace().await?;
+    let record = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str())?;
+    Frames::new(bucket.clone()).snapshot(&record).await
+}
+
+/// A colony with these hives, boxes and frames.
+async fn colony(bucket: &Bucket, paths: &[&str]) -> Registry {
+    let registry = Registry::new(bucket.clone());
+    for path in paths {
+        match path.split('.').collect::<Vec<_>>()[..] {
+            [name] => registry.create_hive(&hive(name)).await,
+            [of, name] => registry.create_box(&hive(of), &in_box(name)).await,
+            _ => registry.create_frame(&at(path), &plain()).await,
+        }
+        .unwrap();
+    }
+    registry
+}
+
+/// The folders that have a ledger.
+async fn folders(bucket: &Bucket) -> Vec<String> {
+    let listed = bucket.list("", None, 10_000).await.unwrap();
+    let version_0 = "/_delta_log/00000000000000000000.json";
+    listed.iter().filter_map(|listed| listed.key.strip_suffix(version_0).map(str::to_owned)).collect()
+}
 
 fn spec(data_type: DataType, by: &[&str]) -> FrameSpec {
     let fields = vec![Field::new("n", data_type, true), Field::new("r", DataType::Utf8, true)];
@@ -73,6 +124,53 @@ async fn of_many_who_create_the_same_frame_one_does() {
     let created = futures::future::join_all((0..8).map(create)).await;
     assert_eq!(created.iter().filter(|created| **created).count(), 1);
     assert_eq!(registry.namespace().await.unwrap().all_frames().len(), 1);
+}
+
+#[tokio::test]
+async fn who_loses_the_race_for_a_frame_leaves_no_folder() {
+    let bucket = Bucket::in_memory();
+    colony(&bucket, &["h", "h.b"]).await;
+    // Each has looked before any of them writes.
+    let registries: Vec<Registry> = (0..4).map(|_| Registry::new(bucket.clone())).collect();
+    let created = registries.iter().map(|registry| async {
+        registry.namespace().await.unwrap();
+        registry.create_frame(&at("h.b.f"), &plain()).await
+    });
+    let created = futures::future::join_all(created).await;
+    assert_eq!(created.iter().filter(|created| matches!(created, Ok(true))).count(), 1);
+    assert_eq!(folders(&bucket).await.len(), 1, "{created:?}");
+}
+
+#[tokio::test]
+async fn the_default_hive_and_boxes_need_no_making() {
+    let bucket = Bucket::in_memory();
+    let registry = Registry::new(bucket.clone());
+    assert!(registry.create_frame(&at("main.main.t"), &plain()).await.unwrap());
+    assert!(!registry.create_frame(&at("Main.MAIN.t"), &plain()).await.unwrap());
+    // One entry made all three.
+    assert_eq!(registry.namespace().await.unwrap().version, Some(Version(0)));
+    assert!(registry.create_box(&hive("MAIN"), &in_box("b")).await.unwrap());
+    registry.create_hive(&hive("h")).await.unwrap();
+    assert!(registry.create_frame(&at("h.Main.t"), &plain()).await.unwrap());
+    let error = registry.create_frame(&at("main.none.t"), &plain()).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no box 'main.none'");
+    let error = registry.create_frame(&at("none.main.t"), &plain()).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no hive 'none'");
+    assert_eq!(folders(&bucket).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_warm_registry_costs_one_get() {
+    let bucket = Bucket::in_memory();
+    let registry = colony(&bucket, &["a", "a.b", "a.b.c", "d"]).await;
+    registry.rename_hive(&hive("d"), &hive("e")).await.unwrap();
+    let before = bucket.counters().snapshot();
+    assert_eq!(registry.namespace().await.unwrap().hives().len(), 2);
+    let after = bucket.counters().snapshot();
+    assert_eq!((after.gets - before.gets, after.lists - before.lists), (1, 0));
+    Registry::new(bucket.clone()).namespace().await.unwrap();
+    let cold = bucket.counters().snapshot();
+    assert_eq!((cold.gets - after.gets, cold.lists - after.lists), (6, 1), "five entries and the end");
 }
 
 #[tokio::test]
