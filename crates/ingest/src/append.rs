@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apiary_cell::partition::{self, PartitionValues};
 use apiary_core::{FramePath, Version};
-use apiary_ledger::{CellEntry, FrameRecord, IdempotencyKey, Kind, Snapshot, Transaction, partition_text};
+use apiary_ledger::{CellEntry, FrameRecord, IdempotencyKey, Snapshot, Transaction, partition_text};
 use arrow::{
     array::RecordBatch,
     datatypes::{DataType, SchemaRef},
@@ -81,9 +81,7 @@ impl Ingest {
         }
         let idem = options.idempotency_key.zip(digest);
         let idem = idem.map(|(key, digest)| IdempotencyKey { scope: options.principal, key, digest });
-        let node = self.settings.node.clone();
-        let transaction =
-            Transaction { id: txn, kind: Kind::Append, node, adds: adds.clone(), removes: Vec::new(), idem };
+        let transaction = Transaction::append(txn, &self.settings.node, adds.clone()).with_idem(idem);
         self.append_landed(&record, base, transaction, pipeline, &adds).await
     }
 

@@ -34,13 +34,17 @@ impl Ingest {
                 return Err(error.into());
             }
         };
-        if outcome.cells_are_garbage() {
+        // Whoever gives up a rewrite that could be done again gives up its cells.
+        if outcome.cells_are_garbage() || matches!(outcome, CommitOutcome::Rerun { .. }) {
             pipeline.delete_own().await;
         }
         match outcome {
             CommitOutcome::Committed { version, retries } => Ok(Landed { version, retries, already_applied: false }),
             CommitOutcome::AlreadyApplied { version } => Ok(Landed { version, retries: 0, already_applied: true }),
             CommitOutcome::Conflict { version, reason } => Err(IngestError::Conflict { version, reason }),
+            CommitOutcome::Rerun { version, .. } => {
+                Err(IngestError::Conflict { version, reason: "it changed what this write had read".to_owned() })
+            }
             CommitOutcome::Aborted { reason } => Err(IngestError::Aborted { reason }),
         }
     }

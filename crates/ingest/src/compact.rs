@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, collections::HashSet, sync::Arc};
 
 use apiary_cell::{leafcutter, read_cell, sha256_hex};
 use apiary_core::{FramePath, Version};
-use apiary_ledger::{CellEntry, FrameRecord, Kind, Snapshot, Transaction};
+use apiary_ledger::{CellEntry, FrameRecord, Snapshot, Transaction};
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     compute::{CastOptions, cast_with_options},
@@ -118,8 +118,7 @@ impl Ingest {
         };
         let (cells, bytes) = (adds.len() as u64, adds.iter().map(|cell| cell.size_bytes).sum());
         let removes = group.iter().map(|cell| cell.path.clone()).collect();
-        let node = self.settings.node.clone();
-        let transaction = Transaction { id: txn, kind: Kind::Compaction, node, adds, removes, idem: None };
+        let transaction = Transaction::compaction(txn, &self.settings.node, adds, removes);
         let landed = self.land(record, base, transaction, pipeline).await?;
         Ok(Some(Merged { version: landed.version, cells, bytes }))
     }

@@ -17,7 +17,7 @@ pub(crate) fn pass(mine: Kind, removes: &HashSet<String>, theirs: &FrameEntry) -
     if theirs.metadata.is_some() || theirs.protocol.is_some() {
         return Err(format!("version {version} changed the frame itself"));
     }
-    let known = [Kind::Append.as_str(), Kind::Compaction.as_str()];
+    let known = [Kind::Append.as_str(), Kind::Compaction.as_str(), Kind::Vacuum.as_str()];
     if let Some(txn) = theirs.header.txns.iter().find(|txn| !known.contains(&txn.kind.as_str())) {
         return Err(format!("version {version} is of a kind that this program does not know: '{}'", txn.kind));
     }
@@ -79,6 +79,8 @@ mod tests {
     fn nothing_passes_what_it_does_not_know() {
         for mine in [Kind::Append, Kind::Compaction] {
             assert!(!may_pass(mine, &[], &theirs("overwrite", &[])));
+            assert!(!may_pass(mine, &[], &theirs("drop", &[])));
+            assert!(may_pass(mine, &[], &theirs("vacuum", &[])));
         }
     }
 }

@@ -45,4 +45,4 @@ pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
 pub use snapshot::{CellEntry, Snapshot, Tail};
 pub use spec::FrameSpec;
-pub use transaction::{CommitOutcome, IdempotencyKey, Kind, Transaction};
+pub use transaction::{CellFilter, Change, CommitOutcome, IdempotencyKey, Kind, PartitionValues, Scope, Transaction};

@@ -58,14 +58,13 @@ pub(crate) fn commit(place: &Place, schema: &Schema, txn: &Transaction, removed:
         digest: txn.idem.as_ref().map(|idem| idem.digest.clone()),
     };
     let data_change = txn.kind != Kind::Compaction;
-    let (operation, parameters) = match txn.kind {
-        Kind::Append => ("WRITE", BTreeMap::from([("mode".to_owned(), "Append".to_owned())])),
-        Kind::Compaction => ("OPTIMIZE", BTreeMap::new()),
-    };
+    let (operation, parameters) = words(txn);
+    let mut info = commit_info(place, &txn.node, vec![record], operation, parameters);
+    info.apiary.doomed.clone_from(&txn.doomed);
     let mut out = Vec::new();
-    write(&mut out, &Action::CommitInfo(&commit_info(place, &txn.node, vec![record], operation, parameters)))?;
+    write(&mut out, &Action::CommitInfo(&info))?;
     if let Some(idem) = &txn.idem {
-        let app_id = json!(["apiary", idem.scope, idem.key]).to_string();
+        let app_id = json!(["apiary", idem.scope, idem.key, idem.digest]).to_string();
         let txn = Txn { app_id, version: place.slot.0, last_updated: place.timestamp_ms };
         write(&mut out, &Action::Txn(&txn))?;
     }
@@ -76,6 +75,23 @@ pub(crate) fn commit(place: &Place, schema: &Schema, txn: &Transaction, removed:
         write(&mut out, &Action::Add(&stats::add_of(cell, schema, data_change).map_err(unwritable)?))?;
     }
     Ok(out.into())
+}
+
+/// What a transaction is called among Delta's readers.
+fn words(txn: &Transaction) -> (&'static str, BTreeMap<String, String>) {
+    let mode = |mode: &str| BTreeMap::from([("mode".to_owned(), mode.to_owned())]);
+    let (operation, mut parameters) = match txn.kind {
+        Kind::Append => ("WRITE", mode("Append")),
+        Kind::Overwrite => ("WRITE", mode("Overwrite")),
+        Kind::Rewrite => ("UPDATE", BTreeMap::new()),
+        Kind::Compaction => ("OPTIMIZE", BTreeMap::new()),
+        Kind::Schema => ("CHANGE COLUMN", BTreeMap::new()),
+        Kind::Properties => ("SET TBLPROPERTIES", BTreeMap::new()),
+        Kind::Drop => ("DROP TABLE", BTreeMap::new()),
+        Kind::Vacuum => ("VACUUM", BTreeMap::new()),
+    };
+    parameters.extend(txn.notes.clone());
+    (operation, parameters)
 }
 
 /// An entry that decides a slot by giving it away: `id` will never be committed.

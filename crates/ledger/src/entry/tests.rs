@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CellEntry, FrameSpec, IdempotencyKey, Kind, LedgerError, Transaction, header::Place};
+use crate::{CellEntry, FrameSpec, IdempotencyKey, LedgerError, Transaction, header::Place};
 
 const FOLDER: &str = "h/b/f-0123abcd";
 
@@ -141,14 +141,8 @@ fn transaction() -> Transaction {
         ("plain".to_owned(), exact(StatValue::Timestamp(0), StatValue::Timestamp(1), 0)),
         ("text".to_owned(), loose),
     ]);
-    Transaction {
-        id: txn_id(),
-        kind: Kind::Append,
-        node: "pi-1".into(),
-        adds: vec![cell(CellStats { rows: 2, columns })],
-        removes: vec![],
-        idem: Some(IdempotencyKey { scope: "me".into(), key: "k1".into(), digest: "d1".into() }),
-    }
+    let idem = IdempotencyKey { scope: "me".into(), key: "k1".into(), digest: "d1".into() };
+    Transaction::append(txn_id(), "pi-1", vec![cell(CellStats { rows: 2, columns })]).with_idem(Some(idem))
 }
 
 fn append() -> bytes::Bytes {
@@ -163,7 +157,7 @@ fn the_golden_append() {
         concat!(
             r#"{{"commitInfo":{{"timestamp":1750000000123,"inCommitTimestamp":1750000000123,"operation":"WRITE","operationParameters":{{"mode":"Append"}},"isBlindAppend":true,"engineInfo":"apiary/{version}","txnId":"{id}","apiary":{{"format":1,"v":3,"base":1,"prev":"{prev}","node":"pi-1","txns":[{{"id":"{id}","kind":"append","add":1,"idem":{{"scope":"me","key":"k1"}},"digest":"d1"}}]}}}}}}"#,
             "\n",
-            r#"{{"txn":{{"appId":"[\"apiary\",\"me\",\"k1\"]","version":3,"lastUpdated":1750000000123}}}}"#,
+            r#"{{"txn":{{"appId":"[\"apiary\",\"me\",\"k1\",\"d1\"]","version":3,"lastUpdated":1750000000123}}}}"#,
             "\n",
             r#"{{"add":{{"path":"cells/{id}-00.parquet","partitionValues":{{"region":"EU"}},"size":4711,"modificationTime":1750000000000,"dataChange":true,"stats":"{{\"numRecords\":2,\"minValues\":{{\"decimal\":-0.0000000005,\"int\":-1,\"plain\":\"1970-01-01T00:00:00.000000\",\"text\":\"a\"}},\"maxValues\":{{\"decimal\":1000000000000000000000000000.0000000000,\"int\":7,\"plain\":\"1970-01-01T00:00:00.000001\",\"text\":\"b\"}},\"nullCount\":{{\"decimal\":0,\"int\":0,\"plain\":0,\"text\":1}}}}","tags":{{"apiary.inexact":"{{\"text\":\"max\"}}","apiary.sha256":"{sha}"}}}}}}"#,
             "\n",

@@ -13,8 +13,13 @@ const ACTIONS_MAX: usize = 1_000_000;
 pub(super) fn check(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEntry>>> {
     let refuse = |why: String| Err(LedgerError::Transaction { txn: txn.id, why });
     let actions = txn.adds.len() + txn.removes.len();
-    if actions == 0 || actions > ACTIONS_MAX {
-        return refuse(format!("it adds and removes {actions} cells; 1 to {ACTIONS_MAX} are allowed"));
+    let (least, most) = match txn.kind {
+        Kind::Append | Kind::Compaction => (1, ACTIONS_MAX),
+        Kind::Drop | Kind::Vacuum => (0, 0),
+        kind => return refuse(format!("a frame's ledger takes no {} yet", kind.as_str())),
+    };
+    if actions < least || actions > most {
+        return refuse(format!("it adds and removes {actions} cells; {least} to {most} are allowed"));
     }
     if txn.kind == Kind::Append && !txn.removes.is_empty() {
         return refuse("an append removes nothing".to_owned());

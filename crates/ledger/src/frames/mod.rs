@@ -113,6 +113,12 @@ impl Frames {
         }
     }
 
+    /// The newest snapshot of a frame that is known in here, however old. No I/O.
+    #[must_use]
+    pub fn known(&self, frame: &FrameRecord) -> Option<Arc<Snapshot>> {
+        self.lock().get(&frame.folder)
+    }
+
     /// Commits a transaction whose cells are in the bucket already, against the snapshot it was made from. At least 1
     /// GET and 1 PUT; one more of each for every slot lost to others; at most 20 of those and 10 minutes.
     ///

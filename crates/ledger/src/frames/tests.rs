@@ -38,7 +38,7 @@ fn append(frame: &FrameRecord, id: TxnId, rows: u64) -> Transaction {
         sha256: "00".into(),
         modified_ms: 1,
     };
-    Transaction { id, kind: crate::Kind::Append, node: "n".into(), adds: vec![cell], removes: vec![], idem: None }
+    Transaction::append(id, "n", vec![cell])
 }
 
 fn id(seed: u64) -> TxnId {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, GroupEncoder, partition};
 use apiary_core::{FramePath, StatValue, TxnId};
-use apiary_ledger::{
-    CellEntry, CommitOutcome, FrameSpec, Frames, Kind, Registry, Transaction, delta_schema, partition_text,
-};
+use apiary_ledger::{CellEntry, CommitOutcome, FrameSpec, Frames, Registry, Transaction, delta_schema, partition_text};
 use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef, util::pretty::pretty_format_batches};
 use futures::TryStreamExt;
 
@@ -62,8 +60,7 @@ impl Colony {
             });
         }
         let base = self.frames.snapshot(&record).await.unwrap();
-        let txn =
-            Transaction { id: txn, kind: Kind::Append, node: "test".to_owned(), adds, removes: Vec::new(), idem: None };
+        let txn = Transaction::append(txn, "test", adds);
         let outcome = self.frames.commit(&record, base, txn).await.unwrap();
         assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
     }
