@@ -47,6 +47,7 @@ mod tests {
             extended_file_metadata: false,
             partition_values: Default::default(),
             size: 0,
+            stats: None,
         });
         FrameEntry {
             header: Place::after(None, None, 1).header("n", vec![record]),

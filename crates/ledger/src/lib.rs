@@ -14,7 +14,7 @@
 //! | `conflict` | which transactions may pass which |
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
-//! | `frames/` | reading and committing frames |
+//! | `frames/` | reading and committing frames, their history, the check of everything |
 //! | `namespace`, `registry`, `registry_entry` | names: what they are, how they are created, renamed and dropped, their entries as bytes |
 //! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
 
@@ -40,7 +40,7 @@ mod transaction;
 pub mod value;
 
 pub use error::{LedgerError, Result};
-pub use frames::{CheckpointReport, CleanReport, Frames};
+pub use frames::{CheckpointReport, CleanReport, Frames, History, HistoryEntry, Moved, Problem, VerifyReport};
 pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
 pub use snapshot::{CellEntry, Snapshot, Tail};

@@ -129,6 +129,9 @@ pub(crate) struct Remove {
     pub(crate) partition_values: BTreeMap<String, Option<String>>,
     #[serde(default)]
     pub(crate) size: u64,
+    /// How many rows leave with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stats: Option<String>,
 }
 
 /// An idempotency key, as Delta keeps such things.

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Metadata, Protocol, Remove,
     actions::{Action, CommitInfo, Format, Txn},
-    stats,
+    counts, stats,
 };
 use crate::{
     CellEntry, FrameSpec, Kind, LedgerError, Result, Transaction, delta_schema,
@@ -130,6 +130,7 @@ fn remove_of(cell: &CellEntry, now_ms: i64, data_change: bool) -> Remove {
         extended_file_metadata: true,
         partition_values: cell.partition_values.iter().cloned().collect(),
         size: cell.size_bytes,
+        stats: counts::of_rows(cell.stats.rows),
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod actions;
 mod bounds;
+mod counts;
 mod decode;
 mod encode;
 mod stats;
 mod strict;
 
 pub(crate) use actions::{Add, Metadata, Protocol, Remove};
+pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
 pub(crate) use encode::{ARROW_SCHEMA, commit, create, seal};
 pub(crate) use stats::{cell_of, readable};

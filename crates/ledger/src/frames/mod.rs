@@ -12,9 +12,15 @@ use bytes::Bytes;
 mod cache;
 mod check;
 mod checkpointing;
+mod history;
+mod verify;
 
-pub use self::checkpointing::{CheckpointReport, CleanReport};
 use self::{cache::Cache, check::check};
+pub use self::{
+    checkpointing::{CheckpointReport, CleanReport},
+    history::{History, HistoryEntry, Moved},
+    verify::{Problem, VerifyReport},
+};
 use crate::{
     CellEntry, CommitOutcome, FrameRecord, IdempotencyKey, LedgerError, Result, Snapshot, Transaction,
     commit::{self, Proposal, Settled},

@@ -1,6 +1,7 @@
 //! The commit protocol over stores that lie, and snapshots as others extend them: rows exactly once.
 
 mod faulty;
+mod told;
 
 use std::collections::BTreeMap;
 
