@@ -17,7 +17,7 @@ use pyo3::{
 };
 use pyo3_arrow::{PySchema, input::AnyRecordBatch};
 
-use crate::{columns_in, errors, query::Query, schema_in, wait::wait};
+use crate::{care, columns_in, errors, query::Query, schema_in, wait::wait};
 
 type Path3 = (String, String, String);
 
@@ -162,6 +162,19 @@ impl Core {
         answer.set_item("bytes_written", done.bytes_written)?;
         answer.set_item("groups_skipped", done.groups_skipped)?;
         Ok(answer)
+    }
+
+    fn history<'py>(&self, py: Python<'py>, path: Path3, limit: u32) -> PyResult<Bound<'py, PyList>> {
+        care::history(py, &self.client, &frame_path(py, &path)?, limit)
+    }
+
+    fn cells<'py>(&self, py: Python<'py>, path: Path3) -> PyResult<Bound<'py, PyList>> {
+        care::cells(py, &self.client, &frame_path(py, &path)?)
+    }
+
+    fn verify<'py>(&self, py: Python<'py>, path: Option<Path3>, deep: bool) -> PyResult<Bound<'py, PyList>> {
+        let path = path.map(|path| frame_path(py, &path)).transpose()?;
+        care::verify(py, &self.client, path.as_ref(), deep)
     }
 
     /// Starts a statement and waits for its schema, so that a mistake in it is raised here.

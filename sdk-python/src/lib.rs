@@ -4,6 +4,7 @@
 //! [`apiary_proto::client::Client`], so nothing in here knows which it speaks to. Every wait lets go of the
 //! interpreter and looks for Ctrl-C ten times a second.
 
+mod care;
 mod columns_in;
 mod core;
 mod errors;

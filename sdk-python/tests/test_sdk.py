@@ -245,3 +245,36 @@ def test_two_sessions_share_a_name_and_the_command_line_sees_them(tmp_path: Path
 def test_what_is_left_of_a_pandas_frame_can_be_written(ap: Apiary, frame: apiary.Frame) -> None:
     data = table().to_pandas()
     assert frame.write(data[data["temp"] > 1.0].sort_values("temp", ascending=False)).rows == 2
+
+
+def test_a_frame_tells_its_history_and_its_cells(frame: apiary.Frame) -> None:
+    frame.write(table())
+    frame.write(table())
+    frame.compact()
+    told = frame.history()
+    assert [entry.version for entry in told] == list(range(len(told) - 1, -1, -1))
+    assert [entry.operation for entry in told[-3:]] == ["append", "append", "create"]
+    assert (told[-2].rows_added, told[-2].rows_removed, told[-2].cells_added) == (3, 0, 2)
+    assert told[0].operation == "compaction" and told[0].rows_added == told[0].rows_removed
+    assert abs((datetime.datetime.now(datetime.timezone.utc) - told[0].time).total_seconds()) < 600
+    assert frame.history(1) == told[:1]
+    with pytest.raises(apiary.InvalidInputError):
+        frame.history(0)
+
+    cells = {cell.partition["region"]: cell for cell in frame.cells()}
+    assert {region: cell.rows for region, cell in cells.items()} == {"north": 4, "south": 2}
+    temp = cells["north"].bounds["temp"]
+    assert (temp.min, temp.max, temp.nulls, temp.min_exact) == ("1", "3", 0, True)
+    assert sum(cell.bytes for cell in cells.values()) == frame.describe().bytes
+
+
+def test_a_frame_is_checked_down_to_its_cells(ap: Apiary, frame: apiary.Frame) -> None:
+    frame.write(table())
+    report = frame.verify(deep=True)
+    assert report.ok and report.frame == frame.path and report.problems == []
+    assert (report.version, report.entries, report.cells, report.rows, report.cells_opened) == (1, 2, 2, 3, 2)
+    everything = ap.verify()
+    assert everything[0].frame is None and frame.path in {report.frame for report in everything}
+    assert all(report.ok for report in everything)
+    with pytest.raises(apiary.NotFoundError):
+        ap.frame("suite.sdk.nowhere").verify()

@@ -20,6 +20,6 @@ pub use error::{CellError, Result};
 pub use leafcutter::target_bytes;
 pub use options::{CellFormat, CellOptions};
 pub use pending::{PendingRows, decoded_bytes};
-pub use read::{CellBatches, read_cell};
+pub use read::{CellBatches, read_cell, rows_of};
 pub use stats::{StatsBuilder, scalar_at};
 pub use writer::{CellWriter, EncodedCell, encode_cell, sha256_hex};

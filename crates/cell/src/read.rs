@@ -26,6 +26,14 @@ pub fn read_cell(bytes: Bytes, batch_rows: usize) -> Result<(SchemaRef, CellBatc
     Ok((schema, CellBatches { reader }))
 }
 
+/// The rows that a cell says it holds, from its footer.
+pub fn rows_of(bytes: Bytes) -> Result<u64> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let builder = builder.map_err(|error| CellError::Corrupt { reason: error.to_string() })?;
+    let rows = builder.metadata().file_metadata().num_rows();
+    u64::try_from(rows).map_err(|_| CellError::Corrupt { reason: format!("it says that it has {rows} rows") })
+}
+
 impl Iterator for CellBatches {
     type Item = Result<RecordBatch>;
 

@@ -23,7 +23,7 @@ pub struct IngestSettings {
 #[derive(Debug, Clone)]
 pub struct Ingest {
     pub(crate) bucket: Bucket,
-    registry: Registry,
+    pub(crate) registry: Registry,
     pub(crate) frames: Frames,
     pub(crate) settings: Arc<IngestSettings>,
 }

@@ -2,7 +2,8 @@
 //!
 //! Rows come in as a stream of batches. They are made to fit the frame ([`conform`]), split by partition, encoded into
 //! cells of the size that a bee can carry, uploaded, and named by one commit: all of them or none
-//! ([`Ingest::append`]). The same machinery merges small cells ([`Ingest::compact`]). [`files`] reads what people
+//! ([`Ingest::append`]). The same machinery merges small cells ([`Ingest::compact`]) and checks that a frame's cells are
+//! what its ledger says ([`Ingest::verify`]). [`files`] reads what people
 //! bring: Parquet, CSV, JSON lines. Nothing in here plans a query.
 
 mod append;
@@ -18,6 +19,7 @@ mod off_thread;
 mod pipeline;
 mod schema;
 mod shaper;
+mod verify;
 
 pub use append::{AppendOptions, WriteReport};
 pub use compact::CompactReport;

@@ -212,3 +212,20 @@ async fn a_damaged_cell_stops_a_compaction_by_name_and_changes_nothing() {
     assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(victim.key.as_str()), "{error}");
     assert_eq!((colony.snapshot().await.version, colony.cells_stored().await), (before.version, 2));
 }
+
+#[tokio::test]
+async fn a_deep_check_opens_every_cell_and_names_the_one_that_was_changed() {
+    let colony = Colony::new(&["region"]).await;
+    colony.append(vec![good(0)], None).await.unwrap();
+    let clean = colony.ingest.verify(&colony.frame, true).await.unwrap();
+    assert!(clean.is_clean() && clean.cells_opened == clean.cells && clean.cells > 0, "{clean:?}");
+    assert_eq!(colony.ingest.verify_registry().await.unwrap().0.entries, 3);
+
+    let cell = Arc::clone(&colony.snapshot().await.cells[0]);
+    let mut body = colony.bucket.get(&cell.key).await.unwrap().unwrap().to_vec();
+    body[20] ^= 1;
+    colony.bucket.put(&cell.key, body.into()).await.unwrap();
+    assert!(colony.ingest.verify(&colony.frame, false).await.unwrap().is_clean(), "its size is right");
+    let deep = colony.ingest.verify(&colony.frame, true).await.unwrap();
+    assert_eq!((deep.problems_total, deep.problems[0].object.as_str()), (1, cell.key.as_str()), "{deep:?}");
+}

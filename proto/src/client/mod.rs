@@ -5,6 +5,7 @@
 //! after a statement comes back with its result. Nothing here retries; the error says whether that can help.
 
 mod append;
+mod care;
 mod connect;
 mod query_stream;
 
@@ -27,9 +28,6 @@ use crate::{convert, error::ClientError, v1};
 
 /// How long a call about names may take: many times what it needs on a slow store, short of a person's patience.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long a compaction may take.
-const COMPACT_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A connection to one coordinator. Cheap to clone; clones share the connection.
 #[derive(Clone)]
@@ -184,13 +182,6 @@ impl Client {
         let mut service = HealthClient::new(self.channel.clone());
         let answer = within(FIRST_CONTACT_MAX, service.check(HealthCheckRequest::default())).await?;
         Ok(answer.status() == ServingStatus::Serving)
-    }
-
-    /// Merges the small cells of a frame.
-    pub async fn compact(&self, path: &FramePath) -> Result<v1::CompactResult, ClientError> {
-        let mut service = self.maintenance();
-        let request = v1::CompactRequest { frame: Some(path.into()) };
-        within(COMPACT_TIMEOUT, service.compact(request)).await
     }
 }
 

@@ -36,19 +36,23 @@ from .errors import (
 )
 from .result import QueryStats, Result
 from .session import Apiary
+from .story import Bounds, Cell, HistoryEntry, Problem, VerifyReport
 from .things import Box, Frame, FrameDescription, Hive, WriteResult
 
 __all__ = [
     "AlreadyExistsError",
     "Apiary",
     "ApiaryError",
+    "Bounds",
     "Box",
+    "Cell",
     "ConditionalPutUnsupported",
     "ConflictError",
     "ConnectionLost",
     "CorruptError",
     "Frame",
     "FrameDescription",
+    "HistoryEntry",
     "Hive",
     "IdempotencyKeyReused",
     "InternalError",
@@ -58,6 +62,7 @@ __all__ = [
     "OutcomeUnknown",
     "OverloadedError",
     "PermissionDenied",
+    "Problem",
     "QueryCancelled",
     "QueryStats",
     "QueryTimeout",
@@ -68,6 +73,7 @@ __all__ = [
     "TaskAbandoned",
     "UnauthenticatedError",
     "UnsupportedError",
+    "VerifyReport",
     "WriteResult",
     "__version__",
 ]

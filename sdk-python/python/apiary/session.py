@@ -13,6 +13,7 @@ from typing import Any
 from . import _apiary
 from .errors import InvalidInputError
 from .result import Result
+from .story import VerifyReport
 from .things import Box, Frame, Hive, WriteResult
 
 
@@ -154,6 +155,10 @@ class Apiary:
         if changed is not None:
             self._hive, self._box, self._settings = changed
         return Result(query)
+
+    def verify(self, *, deep: bool = False) -> list[VerifyReport]:
+        """Checks the registry and every frame; see `Frame.verify`."""
+        return [VerifyReport._of(report) for report in self._core.verify(None, deep)]
 
     def status(self) -> dict[str, Any]:
         """What this session's coordinator sees of the colony: nodes, temperature, regime."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .errors import InvalidInputError
 from .result import Result
+from .story import Cell, HistoryEntry, VerifyReport
 
 if TYPE_CHECKING:
     from .session import Apiary
@@ -139,6 +141,25 @@ class Frame:
     def compact(self) -> dict[str, int]:
         """Merges small cells; needs a live compactor."""
         return self._apiary._core.compact((self.hive, self.box, self.name))
+
+    def history(self, limit: int = 20) -> list[HistoryEntry]:
+        """The newest versions, newest first, as far as their entries are kept; at most 10 000."""
+        if not 1 <= limit <= 10_000:
+            raise InvalidInputError(f"a history of {limit} versions", "INVALID_INPUT", "ask for 1 to 10 000")
+        found = self._apiary._core.history((self.hive, self.box, self.name), limit)
+        return [HistoryEntry._of(entry) for entry in found]
+
+    def cells(self) -> list[Cell]:
+        """The cells that make up the newest version."""
+        return [Cell._of(cell) for cell in self._apiary._core.cells((self.hive, self.box, self.name))]
+
+    def verify(self, *, deep: bool = False) -> VerifyReport:
+        """Checks the ledger from its oldest entry on, and that every cell is there; `deep` reads every cell.
+
+        What is wrong stands in the report; needs a live compactor.
+        """
+        [report] = self._apiary._core.verify((self.hive, self.box, self.name), deep)
+        return VerifyReport._of(report)
 
     def describe(self) -> FrameDescription:
         """The schema and what the newest version holds."""

@@ -43,8 +43,14 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Show the nodes of the colony and how hard they work
     Status(StatusArgs),
+    /// Show what happened to a frame (table), newest first
+    History(HistoryArgs),
+    /// Show the cells (files) that make up a frame (table)
+    Cells(CellsArgs),
     /// Merge the small cells (files) of a frame (table)
     Compact(CompactArgs),
+    /// Check that the bucket is what its ledgers say; exit code 1 if it is not
+    Verify(VerifyArgs),
     /// Ask one node whether it serves; exit code 0 if it does
     Health(HealthArgs),
 }
@@ -169,17 +175,62 @@ pub(crate) enum RoleArg {
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// A table for people, json for programs
-    #[arg(long, value_enum, default_value_t = StatusFormat::Table)]
-    pub(crate) format: StatusFormat,
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }
 
-/// How a status is shown.
+/// How facts are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StatusFormat {
+pub(crate) enum ShownAs {
     Table,
     Json,
+}
+
+/// `apiary history`
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The frame (table): hive.box.frame
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: FramePath,
+    /// Most versions to show
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// `apiary cells`
+#[derive(Debug, Args)]
+pub(crate) struct CellsArgs {
+    /// The frame (table): hive.box.frame
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: FramePath,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
+/// `apiary verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// One frame (table): hive.box.frame; without it the registry and every frame
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: Option<FramePath>,
+    /// Also read every cell: its checksum and its rows
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
 }
 
 /// `apiary compact`

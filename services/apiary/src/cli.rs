@@ -57,7 +57,10 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
             Command::Demo(args) => demo::run(args, terminal).await,
             Command::Import(args) => commands::import::run(args, terminal).await,
             Command::Status(args) => commands::status::run(&args, terminal).await,
+            Command::History(args) => commands::history::run(&args, terminal).await,
+            Command::Cells(args) => commands::cells::run(&args, terminal).await,
             Command::Compact(args) => commands::compact::run(&args, terminal).await,
+            Command::Verify(args) => commands::verify::run(&args, terminal).await,
             Command::Health(args) => commands::health::run(&args, terminal).await,
             Command::Start(_) | Command::Sql(_) => Ok(()),
         }

@@ -1,17 +1,20 @@
-//! `MaintenanceService`: merges the small cells of a frame when somebody asks.
+//! `MaintenanceService`: care of a frame when somebody asks for it.
 
 use apiary_core::Version;
 use apiary_ingest::{CompactReport, Ingest};
 use apiary_node::Node;
 use apiary_proto::{
     convert,
-    v1::{CompactRequest, CompactResult, maintenance_service_server::MaintenanceService},
+    v1::{CompactRequest, CompactResult, VerifyRequest, maintenance_service_server::MaintenanceService},
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{CompactorError, Result};
+use crate::{
+    CompactorError, Result,
+    verify::{self, Reports},
+};
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -23,9 +26,16 @@ pub(crate) struct Maintenance {
 
 #[tonic::async_trait]
 impl MaintenanceService for Maintenance {
+    type VerifyStream = Reports;
+
     async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
         let report = self.merge(request.into_inner()).await?;
         Ok(Response::new(result(report)))
+    }
+
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Reports>, Status> {
+        let reports = verify::verify(self.clone(), request.into_inner()).await?;
+        Ok(Response::new(reports))
     }
 }
 

@@ -6,14 +6,19 @@ use apiary_ledger::{FrameSpec, Namespace};
 use apiary_proto::{
     convert,
     v1::{
-        CreateBoxRequest, CreateFrameRequest, CreateHiveRequest, CreateResponse, DescribeFrameRequest,
-        FrameDescription, FramePath as WirePath, ListRequest, ListResponse, catalog_service_server::CatalogService,
+        CellsRequest, CellsResponse, CreateBoxRequest, CreateFrameRequest, CreateHiveRequest, CreateResponse,
+        DescribeFrameRequest, FrameDescription, FramePath as WirePath, HistoryRequest, HistoryResponse, ListRequest,
+        ListResponse, catalog_service_server::CatalogService,
     },
 };
 use arrow::datatypes::{FieldRef, Schema};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use tonic::{Request, Response, Status};
 
-use crate::{Result, error::status, state::State};
+use crate::{Result, error::status, state::State, story};
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
@@ -23,6 +28,8 @@ fn created(created: bool) -> Response<CreateResponse> {
 
 #[tonic::async_trait]
 impl CatalogService for State {
+    type CellsStream = BoxStream<'static, std::result::Result<CellsResponse, Status>>;
+
     async fn create_hive(&self, request: Request<CreateHiveRequest>) -> Answer<CreateResponse> {
         let hive = HiveName::new(request.into_inner().hive).map_err(status)?;
         self.registry.create_hive(&hive).await.map(created).map_err(status)
@@ -54,6 +61,18 @@ impl CatalogService for State {
     async fn describe_frame(&self, request: Request<DescribeFrameRequest>) -> Answer<FrameDescription> {
         let path = convert::frame_path(request.into_inner().frame.as_ref()).map_err(status)?;
         describe(self, &path).await.map(Response::new).map_err(status)
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Answer<HistoryResponse> {
+        let request = request.into_inner();
+        let path = convert::frame_path(request.frame.as_ref()).map_err(status)?;
+        story::history(self, &path, request.limit).await.map(Response::new).map_err(status)
+    }
+
+    async fn cells(&self, request: Request<CellsRequest>) -> Answer<Self::CellsStream> {
+        let path = convert::frame_path(request.into_inner().frame.as_ref()).map_err(status)?;
+        let messages = story::cells(self, &path).await.map_err(status)?;
+        Ok(Response::new(stream::iter(messages.map(Ok)).boxed()))
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `run` | one coordinator on one listener, from start to drain |
 //! | `state` | what its services share |
 //! | `query/` | `QueryService`: a statement from text to the last row |
-//! | `catalog`, `append`, `colony`, `compact`, `nudges` | the other services, one file each |
+//! | `catalog`, `story`, `append`, `colony`, `maintenance`, `nudges` | the other services, a file or two each |
 //! | `cancel` | queries that run here, and how they are stopped from anywhere |
 //! | `error` | every failure below, as what travels to the client |
 
@@ -17,12 +17,13 @@ mod append;
 mod cancel;
 mod catalog;
 mod colony;
-mod compact;
 mod error;
+mod maintenance;
 mod nudges;
 mod query;
 mod run;
 mod state;
+mod story;
 
 pub use error::{CoordinatorError, Result};
 pub use run::{Beside, run, run_beside};

@@ -14,7 +14,7 @@ use arrow::{
 use serde_json::json;
 
 use crate::{
-    args::{StatusArgs, StatusFormat},
+    args::{ShownAs, StatusArgs},
     connection::Connection,
     failure::CliError,
     format::{Format, ResultWriter, TableLayout},
@@ -33,8 +33,8 @@ pub(crate) async fn run(args: &StatusArgs, terminal: &Terminal) -> Result<(), Cl
     connection.close().await;
     let status = status?;
     match args.format {
-        StatusFormat::Json => terminal.line(as_json(&status)),
-        StatusFormat::Table => print(&status, terminal)?,
+        ShownAs::Json => terminal.line(as_json(&status)),
+        ShownAs::Table => print(&status, terminal)?,
     }
     Ok(())
 }

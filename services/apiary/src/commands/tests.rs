@@ -31,7 +31,10 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::Sql(args) => super::sql::run(args, &terminal, interrupt).await,
         Command::Import(args) => super::import::run(args, &terminal).await,
         Command::Status(args) => super::status::run(&args, &terminal).await,
+        Command::History(args) => super::history::run(&args, &terminal).await,
+        Command::Cells(args) => super::cells::run(&args, &terminal).await,
         Command::Compact(args) => super::compact::run(&args, &terminal).await,
+        Command::Verify(args) => super::verify::run(&args, &terminal).await,
         Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
     };
     if let Err(error) = &result {
@@ -148,4 +151,57 @@ fn the_status_of_a_colony_of_one() {
         let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
         assert_eq!(status["nodes"].as_array().unwrap().len(), 1, "{}", said.out);
     });
+}
+
+#[test]
+fn a_frame_tells_its_history_and_its_cells_and_damage_is_found() {
+    let home = tempfile::tempdir().unwrap();
+    let csv = home.path().join("readings.csv");
+    std::fs::write(&csv, "region,temp\nnorth,1.5\nsouth,20.25\nnorth,2.5\n").unwrap();
+    let csv = csv.to_str().unwrap();
+    block_on(async {
+        let create = ["import", csv, csv, "--into", "a.b.c", "--create", "--partition-by", "region"];
+        run(home.path(), &create).await.result.unwrap();
+        run(home.path(), &["compact", "a.b.c"]).await.result.unwrap();
+
+        let history = run(home.path(), &["history", "a.b.c", "--format", "json"]).await;
+        history.result.unwrap();
+        let told: serde_json::Value = serde_json::from_str(&history.out).unwrap();
+        let operations: Vec<_> =
+            told["entries"].as_array().unwrap().iter().map(|e| e["operation"].as_str().unwrap()).collect();
+        assert_eq!(operations, ["compaction", "compaction", "append", "append", "create"]);
+        let table = run(home.path(), &["history", "a.b.c", "--limit", "1"]).await;
+        assert!(table.out.contains("compaction") && table.out.contains("-2"), "{}", table.out);
+
+        let cells = run(home.path(), &["cells", "a.b.c"]).await;
+        cells.result.unwrap();
+        assert!(cells.out.contains("region=north") && cells.out.contains("temp 1.5…2.5"), "{}", cells.out);
+        assert!(cells.err.contains("version 4 · 2 cells · 6 rows"), "{}", cells.err);
+        let cells = run(home.path(), &["cells", "a.b.c", "--format", "json"]).await;
+        let cells: serde_json::Value = serde_json::from_str(&cells.out).unwrap();
+        let path = cells["cells"][0]["path"].as_str().unwrap().to_owned();
+
+        let whole = run(home.path(), &["verify", "--deep"]).await;
+        whole.result.unwrap();
+        assert!(whole.out.starts_with("registry: ok · version 2 · 3 entries\na.b.c: ok · version 4"), "{}", whole.out);
+        assert!(whole.out.contains("2 opened · 4 cells of older versions"), "{}", whole.out);
+
+        damage(&home.path().join("bucket"), &path);
+        assert_eq!(run(home.path(), &["verify"]).await.result.map_err(|e| e.kind()), Ok(()), "only --deep opens cells");
+        let damaged = run(home.path(), &["verify", "a.b.c", "--deep"]).await;
+        assert_eq!(damaged.result.unwrap_err().kind().exit_code(), 1);
+        assert!(damaged.out.contains(&path) && damaged.out.contains("checksum"), "{}", damaged.out);
+        assert!(damaged.err.contains("a.b.c is damaged: 1 problem"), "{}", damaged.err);
+    });
+}
+
+/// Flips a byte in the middle of the object that ends in `path`.
+fn damage(bucket: &Path, path: &str) {
+    let frames = std::fs::read_dir(bucket.join("a/b")).unwrap();
+    let file = frames.map(|frame| frame.unwrap().path().join(path)).find(|file| file.exists()).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, bytes).unwrap();
 }

@@ -8,39 +8,52 @@ use apiary_node::{Role, server::Peer};
 use apiary_proto::{
     ClientError,
     v1::{
-        CompactRequest, CompactResult, maintenance_service_client::MaintenanceServiceClient,
-        maintenance_service_server::MaintenanceService,
+        CompactRequest, CompactResult, VerifyReport, VerifyRequest,
+        maintenance_service_client::MaintenanceServiceClient, maintenance_service_server::MaintenanceService,
     },
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::{error::status, state::State};
 
-#[tonic::async_trait]
-impl MaintenanceService for State {
-    async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
+/// Asks one compactor after the other for `$call`, until one answers.
+macro_rules! hand_on {
+    ($state:expr, $request:expr, $call:ident) => {{
         // A call that comes from a node has been handed on once: two coordinators never hand it to and fro.
-        let handed_on = request.extensions().get::<Peer>().is_some();
-        let body = request.into_inner();
-        if let Some(channel) = &self.beside.compactor {
-            return MaintenanceServiceClient::new(channel.clone()).compact(body).await;
+        let handed_on = $request.extensions().get::<Peer>().is_some();
+        let body = $request.into_inner();
+        if let Some(channel) = &$state.beside.compactor {
+            return MaintenanceServiceClient::new(channel.clone()).$call(body).await;
         }
-        let others = if handed_on { Vec::new() } else { compactors(self) };
+        let others = if handed_on { Vec::new() } else { compactors($state) };
         let mut last = None;
-        for address in own(self).into_iter().chain(others) {
-            let channel = match self.node.channel_to(&address) {
+        for address in own($state).into_iter().chain(others) {
+            let channel = match $state.node.channel_to(&address) {
                 Ok(channel) => channel,
                 Err(error) => {
                     last = Some(status(error));
                     continue;
                 }
             };
-            match MaintenanceServiceClient::new(channel).compact(body.clone()).await {
+            match MaintenanceServiceClient::new(channel).$call(body.clone()).await {
                 Err(error) if error.code() == tonic::Code::Unavailable => last = Some(error),
                 answer => return answer,
             }
         }
         Err(last.unwrap_or_else(nobody))
+    }};
+}
+
+#[tonic::async_trait]
+impl MaintenanceService for State {
+    type VerifyStream = Streaming<VerifyReport>;
+
+    async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
+        hand_on!(self, request, compact)
+    }
+
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        hand_on!(self, request, verify)
     }
 }
 

@@ -1,0 +1,95 @@
+//! What a frame tells of itself, and care of the bucket, as Python values: dicts that `apiary.story` gives types.
+
+use apiary_core::FramePath;
+use apiary_proto::{client::Client, v1};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList},
+};
+
+use crate::wait::wait;
+
+type Rows<'py> = PyResult<Bound<'py, PyList>>;
+
+/// A list of dicts.
+fn rows<'py, T>(
+    py: Python<'py>,
+    items: impl IntoIterator<Item = T>,
+    fill: impl Fn(&Bound<'py, PyDict>, T) -> PyResult<()>,
+) -> Rows<'py> {
+    let list = PyList::empty(py);
+    for item in items {
+        let row = PyDict::new(py);
+        fill(&row, item)?;
+        list.append(row)?;
+    }
+    Ok(list)
+}
+
+/// A frame's newest versions.
+pub(crate) fn history<'py>(py: Python<'py>, client: &Client, path: &FramePath, limit: u32) -> Rows<'py> {
+    let found = wait(py, client.history(path, limit))?;
+    rows(py, found.entries, |row, entry| {
+        row.set_item("version", entry.version)?;
+        row.set_item("committed_ms", entry.committed_ms)?;
+        row.set_item("operation", entry.operation)?;
+        row.set_item("node", entry.node)?;
+        row.set_item("transactions", entry.transactions)?;
+        row.set_item("rows_added", entry.rows_added)?;
+        row.set_item("rows_removed", entry.rows_removed)?;
+        row.set_item("cells_added", entry.cells_added)?;
+        row.set_item("cells_removed", entry.cells_removed)?;
+        row.set_item("bytes_added", entry.bytes_added)?;
+        row.set_item("bytes_removed", entry.bytes_removed)
+    })
+}
+
+/// The cells of a frame's newest version.
+pub(crate) fn cells<'py>(py: Python<'py>, client: &Client, path: &FramePath) -> Rows<'py> {
+    let (_, cells) = wait(py, client.cells(path))?;
+    rows(py, cells, |row, cell| {
+        let partition = PyDict::new(py);
+        for part in cell.partition {
+            partition.set_item(part.column, part.value)?;
+        }
+        let bounds = PyDict::new(py);
+        for known in cell.bounds {
+            let exact = (known.min_exact, known.max_exact);
+            bounds.set_item(known.column, (known.min, known.max, known.nulls, exact.0, exact.1))?;
+        }
+        row.set_item("path", cell.path)?;
+        row.set_item("partition", partition)?;
+        row.set_item("rows", cell.rows)?;
+        row.set_item("bytes", cell.bytes)?;
+        row.set_item("sha256", cell.sha256)?;
+        row.set_item("written_ms", cell.written_ms)?;
+        row.set_item("bounds", bounds)
+    })
+}
+
+/// The reports of a check.
+pub(crate) fn verify<'py>(py: Python<'py>, client: &Client, path: Option<&FramePath>, deep: bool) -> Rows<'py> {
+    let reports = wait(py, async {
+        let mut reports = Vec::new();
+        client.verify(path, deep, |report| reports.push(report)).await?;
+        Ok(reports)
+    })?;
+    rows(py, reports, |row, report| {
+        let name = |path: &v1::FramePath| format!("{}.{}.{}", path.hive, path.box_name, path.frame);
+        row.set_item("frame", report.frame.as_ref().map(name))?;
+        row.set_item("version", report.version)?;
+        row.set_item("oldest_version", report.oldest_version)?;
+        row.set_item("entries", report.entries)?;
+        row.set_item("checkpoints", report.checkpoints)?;
+        row.set_item("cells", report.cells)?;
+        row.set_item("rows", report.rows)?;
+        row.set_item("bytes", report.bytes)?;
+        row.set_item("cells_opened", report.cells_opened)?;
+        row.set_item("older_cells", report.older_cells)?;
+        row.set_item("orphans", report.orphans)?;
+        row.set_item("orphan_bytes", report.orphan_bytes)?;
+        let problems = report.problems.into_iter().map(|problem| (problem.object, problem.what, problem.advice));
+        row.set_item("problems", problems.collect::<Vec<_>>())?;
+        row.set_item("problems_total", report.problems_total)
+    })
+}
