@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use ballista_core::{
     config::{
         BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES,
-        BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES,
+        BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
     },
     extension::SessionConfigExt,
 };
@@ -54,6 +54,11 @@ pub fn board_config(partitions: usize) -> SessionConfig {
 #[must_use]
 pub fn spilling_board_config(partitions: usize) -> SessionConfig {
     board_config(partitions).set_bool("datafusion.optimizer.prefer_hash_join", false)
+}
+
+/// The size under which a join side is sent whole, as `options` have it.
+pub(crate) fn broadcast_bytes_max(options: &ConfigOptions) -> usize {
+    options.extensions.get::<BallistaConfig>().map_or(0, BallistaConfig::broadcast_join_threshold_bytes)
 }
 
 /// Whether a hash join of `plan` would have to hold more than a third of a chamber per task; then plan again with

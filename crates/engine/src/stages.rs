@@ -12,11 +12,13 @@
 //! Ballista cuts; this file decides what may be cut at all and keeps the pieces. One output partition of a stage's
 //! plan is a task, and a task's plan is the stage's with its leaves restricted to that partition. Ballista restricts
 //! only the leaves that it knows, and a leaf that is not restricted is read whole by every task: rows N times over.
-//! Hence the allow-list. A join that keeps track of unmatched rows in one process's memory is given a single
-//! partition for the same reason.
+//! Hence the allow-list. [`prepare`] makes a plan fit to be cut, and every stage is checked afterwards: a node whose
+//! children are not parted as it needs would answer with a part of the rows.
 //!
 //! All stages are encoded once, before any worker can see the query: whoever takes the query over decodes them and
 //! never plans again, because another machine's settings would cut other stages.
+
+mod prepare;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,21 +31,10 @@ use ballista_scheduler::{
 use bytes::Bytes;
 use datafusion::{
     arrow::datatypes::SchemaRef,
-    common::{
-        JoinType,
-        tree_node::{Transformed, TreeNode},
-    },
     config::ConfigOptions,
     datasource::{memory::MemorySourceConfig, physical_plan::FileScanConfig, source::DataSourceExec},
     execution::TaskContext,
-    physical_plan::{
-        ExecutionPlan, ExecutionPlanProperties,
-        coalesce_partitions::CoalescePartitionsExec,
-        empty::EmptyExec,
-        joins::{NestedLoopJoinExec, PiecewiseMergeJoinExec},
-        placeholder_row::PlaceholderRowExec,
-        replace_children_if_necessary,
-    },
+    physical_plan::{ExecutionPlan, ExecutionPlanProperties, empty::EmptyExec, placeholder_row::PlaceholderRowExec},
 };
 use prost::Message;
 
@@ -198,7 +189,7 @@ pub fn split(
     names: &FrameNames,
 ) -> Result<StagePlans> {
     check_leaves(plan.as_ref())?;
-    let plan = gather_probe_sides(Arc::clone(plan)).map_err(cannot_cut)?;
+    let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
     let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, options).map_err(cannot_cut)?;
@@ -209,7 +200,10 @@ pub fn split(
             StagePlan::new(stage as Arc<dyn ExecutionPlan>, id, names)
         })
         .collect::<Result<Vec<_>>>()?;
-    stages.iter().try_for_each(|stage| check_leaves(stage.plan.as_ref()))?;
+    for stage in &stages {
+        check_leaves(stage.plan.as_ref())?;
+        prepare::check(&stage.plan).map_err(cannot_cut)?;
+    }
     let ordered = stages.last().is_some_and(StagePlan::is_ordered);
     let plans = StagePlans { stages, schema, ordered, settings: config::differences(options) };
     check_size(&plans)?;
@@ -240,32 +234,4 @@ fn check_leaves(plan: &dyn ExecutionPlan) -> Result<()> {
         source.is::<FileScanConfig>() || source.is::<MemorySourceConfig>()
     });
     if known || stored { Ok(()) } else { Err(EngineError::CannotCut(format!("it reads from {}", plan.name()))) }
-}
-
-/// Gives a join that remembers unmatched rows of its collected side a probe side of one partition: its memory is
-/// one process's, and every task of several would report the same rows as unmatched.
-fn gather_probe_sides(plan: Arc<dyn ExecutionPlan>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-    let gather = |node: Arc<dyn ExecutionPlan>| {
-        let probe = match remembering_join(node.as_ref()) {
-            Some(probe) if node.children()[probe].output_partitioning().partition_count() > 1 => probe,
-            _ => return Ok(Transformed::no(node)),
-        };
-        let mut children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
-        children[probe] = Arc::new(CoalescePartitionsExec::new(Arc::clone(&children[probe])));
-        replace_children_if_necessary(node, children).map(Transformed::yes)
-    };
-    Ok(plan.transform_up(gather)?.data)
-}
-
-/// The index of the probe side, if `plan` is a join that reports rows of its collected side at the end.
-fn remembering_join(plan: &dyn ExecutionPlan) -> Option<usize> {
-    let join_type = match plan.downcast_ref::<NestedLoopJoinExec>() {
-        Some(join) => *join.join_type(),
-        None => plan.downcast_ref::<PiecewiseMergeJoinExec>()?.join_type(),
-    };
-    let remembers = matches!(
-        join_type,
-        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
-    );
-    remembers.then_some(1)
 }
