@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use apiary_core::{BoxName, FramePath, HiveName};
+use apiary_core::{BoxName, FramePath, HiveName, names::fold};
 use apiary_ledger::{Frames, Namespace, Snapshot};
 use async_trait::async_trait;
 use datafusion::{
@@ -83,7 +83,7 @@ impl CatalogProviderList for Hives {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        let hive = self.0.hives().into_iter().find(|hive| hive.folded() == name.to_lowercase())?;
+        let hive = self.0.hives().into_iter().find(|hive| hive.folded() == fold(name))?;
         Some(Arc::new(Hive { colony: Arc::clone(&self.0), hive }))
     }
 }
@@ -101,7 +101,7 @@ impl CatalogProvider for Hive {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let boxes = self.colony.boxes(&self.hive);
-        let box_name = boxes.into_iter().find(|box_name| box_name.folded() == name.to_lowercase())?;
+        let box_name = boxes.into_iter().find(|box_name| box_name.folded() == fold(name))?;
         Some(Arc::new(OneBox { colony: Arc::clone(&self.colony), hive: self.hive.clone(), box_name }))
     }
 }
@@ -115,7 +115,7 @@ struct OneBox {
 
 impl OneBox {
     fn folded(&self, frame: &str) -> String {
-        format!("{}.{}.{}", self.hive.folded(), self.box_name.folded(), frame.to_lowercase())
+        format!("{}.{}.{}", self.hive.folded(), self.box_name.folded(), fold(frame))
     }
 }
 

@@ -9,6 +9,7 @@
 mod advice;
 mod case;
 mod catalog;
+mod define;
 mod error;
 mod explain;
 mod footer;
@@ -27,6 +28,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use define::{Place, session_after};
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};
 pub use footer::{QueryStats, footer};
@@ -37,4 +39,6 @@ pub use runtime::{local_config, runtime_for, runtime_like};
 pub use session::Session;
 pub use settings::{Execution, Setting, Settings};
 pub use show::NodeRow;
-pub use statement::{Explain, FrameRef, QueryStatement, Show, Statement, Use, parse};
+pub use statement::{
+    Create, Drop, Explain, FrameRef, Named, NewFrame, QueryStatement, Rename, Show, Statement, Use, parse,
+};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
-use apiary_core::{ErrorKind, suggest::nearest};
+use apiary_core::{ErrorKind, names::fold, suggest::nearest};
 use apiary_ledger::{FrameRecord, Namespace};
 use datafusion::{
     common::TableReference,
@@ -76,51 +76,65 @@ pub(crate) fn resolve(
     namespace: &Namespace,
     sql: &str,
 ) -> Result<Arc<FrameRecord>> {
-    let hive = session.hive.as_ref().map(apiary_core::HiveName::as_str);
-    let box_name = session.box_name.as_ref().map(apiary_core::BoxName::as_str);
-    let full = match (&name.0[..], hive, box_name) {
-        ([hive, box_name, frame], ..) => Some((hive.as_str(), box_name.as_str(), frame.as_str())),
-        ([box_name, frame], Some(hive), _) => Some((hive, box_name.as_str(), frame.as_str())),
-        ([frame], Some(hive), Some(box_name)) => Some((hive, box_name, frame.as_str())),
-        _ => None,
+    let (hive, box_name) = (session.hive_used(), session.box_used());
+    let [hive, box_name, frame] = match &name.0[..] {
+        [hive, box_name, frame] => [hive.as_str(), box_name.as_str(), frame.as_str()],
+        [box_name, frame] => [hive.as_str(), box_name.as_str(), frame.as_str()],
+        _ => [hive.as_str(), box_name.as_str(), name.0.last().map_or("", String::as_str)],
     };
-    let Some((hive, box_name, frame)) = full else { return Err(unplaced(name, session, namespace, sql)) };
     match namespace.frame(hive, box_name, frame) {
         Ok(record) => Ok(record),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(missing(&format!("{hive}.{box_name}.{frame}"), frame, namespace, sql))
+            if name.0.len() < 3 {
+                still_there(session, namespace, name.0.len() < 2)?;
+            }
+            Err(missing(name, [hive, box_name, frame], namespace, sql))
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn missing(full: &str, frame: &str, namespace: &Namespace, sql: &str) -> QueryError {
-    let hint = match suggestion(full, frame, namespace) {
-        Some(path) => format!("did you mean {path}?"),
-        None => "SHOW FRAMES lists them all".to_owned(),
+/// Whether what the session uses is there: another session may have dropped or renamed it since.
+pub(crate) fn still_there(session: &Session, namespace: &Namespace, with_box: bool) -> Result<()> {
+    let Some(hive) = &session.hive else { return Ok(()) };
+    let gone = |what: &str, parts: &[&str]| {
+        let name = parts.join(".");
+        let hint = match namespace.renamed_to(parts) {
+            Some(now) => format!("it was renamed: USE {now}"),
+            None => "USE another; SHOW BOXES IN hive and SHOW HIVES list what there is".to_owned(),
+        };
+        Err(QueryError::unknown(format!("there is no {what} {name} any more, which this session uses"), hint))
     };
-    let picture = picture_of(sql, frame);
-    QueryError::Unknown { message: format!("there is no frame {full}"), picture, hint: Some(hint) }
+    match &session.box_name {
+        _ if !hive.is_default() && namespace.hive(hive.as_str()).is_err() => gone("hive", &[hive.as_str()]),
+        Some(name) if with_box && !name.is_default() && namespace.box_name(hive.as_str(), name.as_str()).is_err() => {
+            gone("box", &[hive.as_str(), name.as_str()])
+        }
+        _ => Ok(()),
+    }
 }
 
-/// A name that lacks its hive or box.
-fn unplaced(name: &FrameRef, session: &Session, namespace: &Namespace, sql: &str) -> QueryError {
-    let last = name.0.last().map_or("", String::as_str);
-    let lacks = if name.0.len() == 1 && session.hive.is_none() { "a hive and a box" } else { "a box" };
-    let lacks = if name.0.len() == 2 { "a hive" } else { lacks };
-    let hint = match suggestion(&name.to_string(), last, namespace) {
-        Some(path) => format!("did you mean {path}?"),
-        None => format!("write hive.box.{last}, or USE hive.box first"),
+fn missing(name: &FrameRef, full: [&str; 3], namespace: &Namespace, sql: &str) -> QueryError {
+    let (path, frame) = (full.join("."), full[2]);
+    let hint = match (namespace.renamed_to(&full), suggestion(&path, frame, namespace)) {
+        (Some(now), _) => format!("it was renamed to {now}"),
+        (None, Some(near)) => format!("did you mean {near}?"),
+        (None, None) if name.0.len() < 3 => format!("write hive.box.{frame}, or USE hive.box first"),
+        (None, None) => "SHOW FRAMES lists them all".to_owned(),
     };
-    let message = format!("the frame name {name} lacks {lacks}");
-    QueryError::Meaning { message, picture: picture_of(sql, last), hint: Some(hint) }
+    let path = if name.0.len() < 3 { format!("{name} ({path})") } else { path };
+    QueryError::Unknown {
+        message: format!("there is no frame {path}"),
+        picture: picture_of(sql, frame),
+        hint: Some(hint),
+    }
 }
 
 /// The known frame nearest to a name: by its whole path, or else by its own name.
 fn suggestion(full: &str, frame: &str, namespace: &Namespace) -> Option<String> {
     let known = namespace.all_frames();
     let paths: Vec<String> = known.iter().map(|record| record.path.to_string()).collect();
-    let same = known.iter().find(|record| record.path.frame.folded() == frame.to_lowercase());
+    let same = known.iter().find(|record| record.path.frame.folded() == fold(frame));
     let near = || nearest(frame, known.iter().map(|record| record.path.frame.as_str()));
     let by_name = || known.iter().find(|record| Some(record.path.frame.as_str()) == near());
     same.map(|record| record.path.to_string())

@@ -99,11 +99,8 @@ impl Pinned {
     }
 
     fn config(&self, config: SessionConfig) -> SessionConfig {
-        let mut config = config.with_information_schema(true).with_create_default_catalog_and_schema(false);
-        if let Some(hive) = &self.session.hive {
-            let box_name = self.session.box_name.as_ref().map_or("", |box_name| box_name.as_str());
-            config = config.with_default_catalog_and_schema(hive.as_str(), box_name);
-        }
+        let config = config.with_information_schema(true).with_create_default_catalog_and_schema(false);
+        let config = config.with_default_catalog_and_schema(self.session.hive_used(), self.session.box_used());
         match self.session.settings.target_partitions() {
             Some(partitions) => config.with_target_partitions(partitions),
             None => config,

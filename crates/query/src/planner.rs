@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use apiary_bucket::Bucket;
-use apiary_core::{BoxName, ErrorKind, FramePath, HiveName, suggest::nearest};
+use apiary_core::{BoxName, DEFAULT_BOX, DEFAULT_HIVE, ErrorKind, FramePath, HiveName, names::fold, suggest::nearest};
 use apiary_ledger::{FrameRecord, Frames, Namespace, Registry, Snapshot};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt};
@@ -94,12 +94,11 @@ impl Planner {
                 session.box_name = None;
             }
             Use::Box { hive, box_name } => {
-                let hive = match (hive, &session.hive) {
-                    (Some(hive), _) => find_hive(&namespace, hive)?,
-                    (None, Some(hive)) => hive.clone(),
-                    (None, None) => {
-                        let hint = format!("write USE hive.{box_name}");
-                        return Err(QueryError::meaning(format!("the box {box_name} lacks a hive"), hint));
+                let hive = match hive {
+                    Some(hive) => find_hive(&namespace, hive)?,
+                    None => {
+                        names::still_there(&session, &namespace, false)?;
+                        session.hive_used()
                     }
                 };
                 session.box_name = Some(find_box(&namespace, &hive, box_name)?);
@@ -110,31 +109,46 @@ impl Planner {
     }
 }
 
-/// The hive named `name` in any case.
+/// The hive named `name` in any case; the default one is there before it is made.
 pub(crate) fn find_hive(namespace: &Namespace, name: &str) -> Result<HiveName> {
     let hives = namespace.hives();
-    if let Some(hive) = hives.iter().find(|hive| hive.folded() == name.to_lowercase()) {
+    if let Some(hive) = hives.iter().find(|hive| hive.folded() == fold(name)) {
         return Ok(HiveName::clone(hive));
     }
-    let hint = match nearest(name, hives.iter().map(|hive| hive.as_str())) {
-        Some(near) => format!("did you mean {near}?"),
-        None => "SHOW HIVES lists them all".to_owned(),
+    if fold(name) == DEFAULT_HIVE {
+        return Ok(HiveName::default());
+    }
+    let near = || nearest(name, hives.iter().map(|hive| hive.as_str()));
+    let hint = match namespace.renamed_to(&[name]) {
+        Some(now) => format!("it was renamed to {now}"),
+        None => near().map_or_else(|| "SHOW HIVES lists them all".to_owned(), |near| format!("did you mean {near}?")),
     };
     Err(QueryError::unknown(format!("there is no hive {name}"), hint))
 }
 
-/// The box named `name` in any case.
+/// The box named `name` in any case; the default one is there before it is made.
 pub(crate) fn find_box(namespace: &Namespace, hive: &HiveName, name: &str) -> Result<BoxName> {
-    let boxes = namespace.boxes(hive).or_else(|error| match error.kind() {
-        ErrorKind::NotFound => Ok(Vec::new()),
-        _ => Err(error),
-    })?;
-    if let Some(box_name) = boxes.iter().find(|box_name| box_name.folded() == name.to_lowercase()) {
+    let boxes = boxes_of(namespace, hive)?;
+    if let Some(box_name) = boxes.iter().find(|box_name| box_name.folded() == fold(name)) {
         return Ok(BoxName::clone(box_name));
     }
-    let hint = match nearest(name, boxes.iter().map(|box_name| box_name.as_str())) {
-        Some(near) => format!("did you mean {hive}.{near}?"),
-        None => format!("SHOW BOXES IN {hive} lists them all"),
+    if fold(name) == DEFAULT_BOX {
+        return Ok(BoxName::default());
+    }
+    let hint = match namespace.renamed_to(&[hive.as_str(), name]) {
+        Some(now) => format!("it was renamed to {now}"),
+        None => match nearest(name, boxes.iter().map(|box_name| box_name.as_str())) {
+            Some(near) => format!("did you mean {hive}.{near}?"),
+            None => format!("SHOW BOXES IN {hive} lists them all"),
+        },
     };
     Err(QueryError::unknown(format!("there is no box {hive}.{name}"), hint))
+}
+
+/// A hive's boxes; none if it is not there.
+pub(crate) fn boxes_of<'a>(namespace: &'a Namespace, hive: &HiveName) -> Result<Vec<&'a BoxName>> {
+    namespace.boxes(hive).or_else(|error| match error.kind() {
+        ErrorKind::NotFound => Ok(Vec::new()),
+        _ => Err(error.into()),
+    })
 }

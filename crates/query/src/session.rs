@@ -38,6 +38,18 @@ impl Session {
         Ok(session)
     }
 
+    /// The hive that names without one belong to: the one in use, or the default one.
+    #[must_use]
+    pub fn hive_used(&self) -> HiveName {
+        self.hive.clone().unwrap_or_default()
+    }
+
+    /// The box that bare names belong to: the one in use, or the default one of the hive.
+    #[must_use]
+    pub fn box_used(&self) -> BoxName {
+        self.box_name.clone().unwrap_or_default()
+    }
+
     /// The parts again: hive, box, settings.
     #[must_use]
     pub fn to_parts(&self) -> (String, String, BTreeMap<String, String>) {
@@ -58,6 +70,14 @@ mod tests {
         let (hive, box_name, settings) = session.to_parts();
         assert_eq!((hive.as_str(), box_name.as_str()), ("demo", "sensors"));
         assert_eq!(Session::from_parts(&hive, &box_name, settings).unwrap(), session);
+    }
+
+    #[test]
+    fn a_session_that_uses_nothing_uses_the_default() {
+        let session = Session::from_parts("", "", []).unwrap();
+        assert_eq!((session.hive_used().as_str(), session.box_used().as_str()), ("main", "main"));
+        let session = Session::from_parts("demo", "", []).unwrap();
+        assert_eq!((session.hive_used().as_str(), session.box_used().as_str()), ("demo", "main"));
     }
 
     #[test]

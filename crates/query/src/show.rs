@@ -11,7 +11,7 @@ use datafusion::arrow::{
 
 use crate::{
     FrameRef, Planner, QueryError, Result, Session, Show, names,
-    planner::{find_box, find_hive},
+    planner::{boxes_of, find_box, find_hive},
 };
 
 /// One line of `SHOW NODES`; the caller knows the nodes.
@@ -53,7 +53,10 @@ impl Planner {
                 let namespace = self.registry.namespace().await?;
                 let hives = match (hive, &session.hive) {
                     (Some(name), _) => vec![find_hive(&namespace, name)?],
-                    (None, Some(hive)) => vec![hive.clone()],
+                    (None, Some(hive)) => {
+                        names::still_there(session, &namespace, false)?;
+                        vec![hive.clone()]
+                    }
                     (None, None) => namespace.hives().into_iter().cloned().collect(),
                 };
                 show_boxes(&namespace, &hives)
@@ -92,7 +95,7 @@ fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
 fn show_boxes(namespace: &Namespace, hives: &[HiveName]) -> Result<RecordBatch> {
     let mut found = Vec::new();
     for hive in hives {
-        found.extend(namespace.boxes(hive)?.into_iter().map(|box_name| (hive.to_string(), box_name.to_string())));
+        found.extend(boxes_of(namespace, hive)?.into_iter().map(|box_name| (hive.to_string(), box_name.to_string())));
     }
     rows(vec![
         ("hive", texts(found.iter().map(|(hive, _)| hive.clone()))),
@@ -113,7 +116,10 @@ fn within_frames(namespace: &Namespace, within: &[String], session: &Session) ->
             Err(no_box) => (Some(find_hive(namespace, name).map_err(|_| no_box)?), None),
         },
         ([name], None) => (Some(find_hive(namespace, name)?), None),
-        _ => (session.hive.clone(), session.box_name.clone()),
+        _ => {
+            names::still_there(session, namespace, true)?;
+            (session.hive.clone(), session.box_name.clone())
+        }
     };
     let inside = |record: &Arc<FrameRecord>| {
         hive.as_ref().is_none_or(|hive| record.path.hive.folded() == hive.folded())

@@ -2,15 +2,18 @@
 //!
 //! A query comes out as a syntax tree and is not looked at further; nothing here knows which frames exist.
 
+mod define;
 mod own;
 mod query;
 mod refuse;
 mod tokens;
+mod types;
 
 use apiary_core::limits::SQL_BYTES_MAX;
 
 use crate::{QueryError, Result};
 
+pub use define::{Create, Drop, Named, NewFrame, Rename};
 pub use query::QueryStatement;
 
 /// A statement that has been understood.
@@ -34,6 +37,12 @@ pub enum Statement {
     Show(Show),
     /// `DESCRIBE frame`.
     Describe(FrameRef),
+    /// `CREATE HIVE | BOX | FRAME`.
+    Create(Create),
+    /// `DROP HIVE | BOX | FRAME`.
+    Drop(Drop),
+    /// `ALTER HIVE | BOX | FRAME … RENAME TO`.
+    Rename(Rename),
 }
 
 /// `EXPLAIN [ANALYZE] [VERBOSE] [FORMAT JSON] query`.
@@ -111,6 +120,9 @@ pub fn parse(sql: &str) -> Result<Statement> {
         "RESET" => own::reset(&mut tokens),
         "SHOW" => own::show(&mut tokens).map(Statement::Show),
         "DESCRIBE" | "DESC" => own::describe(&mut tokens).map(Statement::Describe),
+        "CREATE" => define::create(&mut tokens).map(Statement::Create),
+        "DROP" => define::drop(&mut tokens).map(Statement::Drop),
+        "ALTER" => define::alter(&mut tokens).map(Statement::Rename),
         _ => query::parse(tokens).map(Statement::Query),
     }
 }

@@ -1,4 +1,4 @@
-//! The statements that are Apiary's own. Their grammar, whole:
+//! The statements that are Apiary's own, but those that define names (see `define`). Their grammar, whole:
 //!
 //! ```text
 //! USE name | USE HIVE name | USE [BOX] [hive.]box
@@ -35,7 +35,9 @@ pub(super) fn explain(mut tokens: Tokens<'_>) -> Result<Explain> {
     }
     if let Some(verb) = tokens.peek_word() {
         refuse::check(&verb)?;
-        if ["USE", "SET", "RESET", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"].contains(&verb.as_str()) {
+        const OWN: [&str; 10] =
+            ["USE", "SET", "RESET", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "CREATE", "DROP", "ALTER"];
+        if OWN.contains(&verb.as_str()) {
             return Err(tokens.expected("a query"));
         }
     }

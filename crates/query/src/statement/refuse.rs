@@ -6,9 +6,10 @@ const READ_ONLY: &str = "SQL reads; rows are written with `apiary import FILE --
                          or frame.write(…) in Python";
 const APPEND_ONLY: &str = "frames are append-only for now; write the corrected rows to a new frame with \
                            `apiary import FILE --into hive.box.frame --create`";
-const CREATE: &str = "create a frame with `apiary import FILE --into hive.box.frame --create`, or with \
-                      create_hive(…), create_box(…) and create_frame(…) in Python";
-const DROP: &str = "hives, boxes and frames cannot be dropped for now";
+const CREATE: &str =
+    "there are hives, boxes and frames: CREATE HIVE h, CREATE BOX h.b, CREATE FRAME h.b.f (column type, …)";
+const CHANGE: &str = "a frame keeps its columns for now: write the rows to a new frame with \
+                      `apiary import FILE --into hive.box.frame --create`; names change with ALTER … RENAME TO …";
 const EXPORT: &str = "write a result to a file with `apiary sql \"SELECT …\" --format csv > out.csv`, and a file \
                       into a frame with `apiary import FILE --into hive.box.frame`";
 const TRANSACTION: &str = "each statement sees one snapshot of each frame and each write is one transaction; \
@@ -19,8 +20,8 @@ pub(super) fn check(verb: &str) -> Result<()> {
     let instead = match verb {
         "INSERT" | "LOAD" | "REPLACE" | "UPSERT" => READ_ONLY,
         "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" => APPEND_ONLY,
-        "CREATE" | "ALTER" | "REFRESH" => CREATE,
-        "DROP" | "UNDROP" => DROP,
+        "REFRESH" => "queries always read the newest version; just leave it out",
+        "UNDROP" => "what is dropped is gone",
         "COPY" | "EXPORT" | "UNLOAD" => EXPORT,
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" | "END" | "ABORT" => TRANSACTION,
         "GRANT" | "REVOKE" | "DENY" => "rights on frames are not built; whoever reaches the bucket reads all of it",
@@ -41,6 +42,31 @@ pub(super) fn check(verb: &str) -> Result<()> {
 /// The refusal of something inside a query that writes.
 pub(super) fn writing(what: &str) -> QueryError {
     unsupported(what, READ_ONLY)
+}
+
+/// The refusal of something that other systems create or drop.
+pub(super) fn thing(what: &str) -> QueryError {
+    unsupported(what, CREATE)
+}
+
+/// The refusal of `CREATE FRAME … AS SELECT`.
+pub(super) fn create_as() -> QueryError {
+    unsupported("CREATE FRAME … AS SELECT", READ_ONLY)
+}
+
+/// The refusal of a frame that takes the place of another.
+pub(super) fn replace() -> QueryError {
+    unsupported("CREATE OR REPLACE", "drop the old one first: DROP FRAME IF EXISTS …")
+}
+
+/// The refusal of a column's or frame's rule.
+pub(super) fn constraint(what: &str) -> QueryError {
+    unsupported(what, "columns are of a type, and NOT NULL or not; leave the rest out")
+}
+
+/// The refusal of a change of columns.
+pub(super) fn change(what: &str) -> QueryError {
+    unsupported(what, CHANGE)
 }
 
 fn unsupported(what: &str, instead: &str) -> QueryError {

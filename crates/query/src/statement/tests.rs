@@ -107,7 +107,15 @@ fn what_is_not_a_query_is_refused_with_the_way_to_do_it() {
     for (sql, what, way) in [
         ("INSERT INTO t VALUES (1)", "INSERT", "apiary import"),
         ("copy t to 'x.parquet'", "COPY", "apiary sql"),
-        ("CREATE TABLE t (a INT)", "CREATE", "--create"),
+        ("CREATE VIEW v AS SELECT 1", "CREATE VIEW", "CREATE FRAME"),
+        ("CREATE TABLE t AS SELECT 1", "CREATE FRAME … AS SELECT", "apiary import"),
+        ("CREATE TABLE t (a INT) AS SELECT 1", "CREATE FRAME … AS SELECT", "apiary import"),
+        ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR REPLACE", "DROP FRAME IF EXISTS"),
+        ("CREATE TABLE t (a INT PRIMARY KEY)", "PRIMARY", "leave the rest out"),
+        ("CREATE TABLE t (a INT, UNIQUE (a))", "UNIQUE", "leave the rest out"),
+        ("DROP VIEW v", "DROP VIEW", "hives, boxes and frames"),
+        ("ALTER TABLE t ADD COLUMN b INT", "ALTER … ADD", "RENAME TO"),
+        ("ALTER TABLE t RENAME COLUMN a TO b", "ALTER … RENAME COLUMN", "RENAME TO"),
         ("DELETE FROM t", "DELETE", "append-only"),
         ("BEGIN", "BEGIN", "one transaction"),
         ("SELECT 1 INTO t", "SELECT INTO", "apiary import"),
@@ -155,4 +163,123 @@ fn too_long_or_too_deep_is_refused() {
 fn from_alone_means_all_columns() {
     let Ok(Statement::Query(short)) = parse("FROM a.b.c LIMIT 3") else { panic!("no query") };
     assert_eq!(short.ast().to_string(), "SELECT * FROM a.b.c LIMIT 3");
+}
+
+fn created(sql: &str) -> Create {
+    match parse(sql) {
+        Ok(Statement::Create(create)) => create,
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+fn frame(parts: &[&str]) -> Named {
+    Named::Frame(FrameRef(parts.iter().map(|part| (*part).to_owned()).collect()))
+}
+
+#[test]
+fn hives_boxes_and_frames_are_created_by_both_names() {
+    let of_box =
+        |hive: Option<&str>, name: &str| Named::Box { hive: hive.map(str::to_owned), box_name: name.to_owned() };
+    for (sql, named, if_not_exists) in [
+        ("CREATE HIVE demo", Named::Hive("demo".to_owned()), false),
+        ("create database if not exists \"My Hive\";", Named::Hive("My Hive".to_owned()), true),
+        ("CREATE BOX sensors", of_box(None, "sensors"), false),
+        ("CREATE SCHEMA IF NOT EXISTS demo.sensors", of_box(Some("demo"), "sensors"), true),
+        ("CREATE FRAME t (a INT)", frame(&["t"]), false),
+        ("CREATE TABLE IF NOT EXISTS d.s.\"if\" (a INT)", frame(&["d", "s", "if"]), true),
+        ("CREATE TABLE \"a.b\".t (a INT)", frame(&["a.b", "t"]), false),
+    ] {
+        let create = created(sql);
+        assert_eq!((create.named, create.if_not_exists), (named, if_not_exists), "{sql}");
+    }
+}
+
+#[test]
+fn the_columns_of_a_new_frame_have_sql_types() {
+    use datafusion::arrow::datatypes::{DataType as T, TimeUnit as U};
+    for (sql, data_type) in [
+        ("boolean", T::Boolean),
+        ("tinyint", T::Int8),
+        ("SMALLINT", T::Int16),
+        ("INT", T::Int32),
+        ("INTEGER UNSIGNED", T::UInt32),
+        ("int64", T::Int64),
+        ("UBIGINT", T::UInt64),
+        ("FLOAT", T::Float32),
+        ("DOUBLE PRECISION", T::Float64),
+        ("DECIMAL", T::Decimal128(38, 10)),
+        ("decimal(15, 2)", T::Decimal128(15, 2)),
+        ("NUMERIC(5)", T::Decimal128(5, 0)),
+        ("VARCHAR(255)", T::Utf8),
+        ("CHARACTER VARYING(10)", T::Utf8),
+        ("TEXT", T::Utf8),
+        ("BLOB", T::Binary),
+        ("DATE", T::Date32),
+        ("TIME", T::Time64(U::Microsecond)),
+        ("TIMESTAMP", T::Timestamp(U::Microsecond, None)),
+        ("TIMESTAMP(9)", T::Timestamp(U::Nanosecond, None)),
+        ("TIMESTAMP(3) WITHOUT TIME ZONE", T::Timestamp(U::Millisecond, None)),
+        ("TIMESTAMPTZ", T::Timestamp(U::Microsecond, Some("UTC".into()))),
+        ("TIMESTAMP WITH TIME ZONE", T::Timestamp(U::Microsecond, Some("UTC".into()))),
+    ] {
+        let frame = created(&format!("CREATE FRAME t (c {sql}, d {sql} NOT NULL)")).frame.unwrap();
+        let fields = frame.schema.fields();
+        assert_eq!((fields[0].data_type(), fields[0].is_nullable()), (&data_type, true), "{sql}");
+        assert_eq!((fields[1].data_type(), fields[1].is_nullable()), (&data_type, false), "{sql}");
+    }
+    let frame =
+        created("CREATE FRAME t (\"Two Words\" INT NULL, b TEXT) PARTITIONED BY (b, \"Two Words\")").frame.unwrap();
+    assert_eq!(frame.schema.field(0).name(), "Two Words");
+    assert_eq!(frame.partition_by, ["b", "Two Words"]);
+}
+
+#[test]
+fn a_slip_in_a_definition_shows_its_place() {
+    assert_eq!(
+        refused("CREATE FRAME t (a BIGNT)"),
+        "line 1, column 19: expected a type such as BIGINT, DOUBLE, TEXT, BOOLEAN, DATE or TIMESTAMP (did you mean \
+         BIGINT?), found 'BIGNT'\n1 | CREATE FRAME t (a BIGNT)\n                      ^"
+    );
+    for (sql, text) in [
+        ("CREATE FRAME t", "column 15: expected '(' and the columns, found the end"),
+        ("CREATE FRAME t ()", "column 17: expected the name of a column, found ')'"),
+        ("CREATE FRAME t (a INT,)", "expected the name of a column, found ')'"),
+        ("CREATE FRAME t (a)", "expected a type, found ')'"),
+        ("CREATE FRAME t (a INT8)", "INT8 means to different people"),
+        ("CREATE FRAME t (a DECIMAL(39, 2))", "column 26: expected (digits"),
+        ("CREATE FRAME t (a DECIMAL(5, 6))", "1 to 38 digits"),
+        ("CREATE FRAME t (a TEXT UNSIGNED)", "expected ',' or ')', found 'UNSIGNED'"),
+        ("CREATE FRAME t (a DOUBLE UNSIGNED)", "expected ',' or ')', found 'UNSIGNED'"),
+        ("CREATE FRAME t (a DATE UNSIGNED)", "expected an integer type before UNSIGNED"),
+        ("CREATE FRAME t (a TIMESTAMP(4))", "(0), (3), (6) or (9)"),
+        ("CREATE FRAME t (a INT NOT)", "expected NULL, found ')'"),
+        ("CREATE FRAME t (a INT) PARTITIONED (a)", "expected BY and columns, found '('"),
+        ("CREATE FRAME t (a INT) WITH (x = 1)", "expected the end of the statement, found 'WITH'"),
+        ("CREATE FRAME a.b.c.d (x INT)", "expected a frame: hive.box.frame, found 'd'"),
+        ("CREATE HIVE a.b", "expected the name of a hive, found 'b'"),
+        ("CREATE HIVE IF EXISTS a", "expected NOT EXISTS"),
+        ("CREATE NEST x", "expected HIVE, BOX or FRAME, found 'NEST'"),
+        ("DROP FRAME", "expected a frame: hive.box.frame, found the end"),
+        ("DROP FRAME IF t", "expected EXISTS, found 't'"),
+        ("DROP FRAME a, b", "expected the end of the statement, found ','"),
+        ("ALTER FRAME t", "expected RENAME TO and a name, found the end"),
+        ("ALTER FRAME t RENAME u", "expected TO and a name, found 'u'"),
+        ("ALTER HIVE t RENAME TO a.b", "expected the name of a hive, found 'b'"),
+        ("EXPLAIN DROP FRAME t", "expected a query, found 'DROP'"),
+    ] {
+        let error = refused(sql);
+        assert!(error.contains(text) && error.contains('^'), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn what_is_dropped_or_renamed_is_named_in_full_or_in_part() {
+    let Ok(Statement::Drop(drop)) = parse("DROP TABLE IF EXISTS a.b.c CASCADE") else { panic!("no DROP") };
+    assert_eq!(drop, Drop { named: frame(&["a", "b", "c"]), if_exists: true, cascade: true });
+    let Ok(Statement::Drop(drop)) = parse("drop schema s restrict") else { panic!("no DROP") };
+    let named = Named::Box { hive: None, box_name: "s".to_owned() };
+    assert_eq!(drop, Drop { named, if_exists: false, cascade: false });
+    let Ok(Statement::Rename(rename)) = parse("ALTER DATABASE \"Old\" RENAME TO New") else { panic!("no ALTER") };
+    let to = FrameRef(vec!["New".to_owned()]);
+    assert_eq!(rename, Rename { named: Named::Hive("Old".to_owned()), if_exists: false, to });
 }

@@ -19,13 +19,13 @@ async fn wrong_names_are_shown_in_their_place_with_the_right_ones() {
         (
             &none,
             "SELECT * FROM temperature",
-            "the frame name temperature lacks a hive and a box\n1 | SELECT * FROM temperature\n                  ^",
+            "there is no frame temperature (main.main.temperature)\n1 | SELECT * FROM temperature\n                  ^",
             "did you mean Demo.Sensors.temperature?",
         ),
         (
             &none,
             "SELECT * FROM sensors.zebra",
-            "the frame name sensors.zebra lacks a hive\n1 | SELECT * FROM sensors.zebra\n                          ^",
+            "there is no frame sensors.zebra (main.sensors.zebra)\n1 | SELECT * FROM sensors.zebra\n                          ^",
             "write hive.box.zebra, or USE hive.box first",
         ),
         (
