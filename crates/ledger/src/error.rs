@@ -73,6 +73,16 @@ pub enum LedgerError {
         /// What is in it.
         holds: String,
     },
+    /// A frame that is not as the caller knew it.
+    #[error("the frame '{name}' is at version {version}, not {expected}; nothing was changed")]
+    Changed {
+        /// Its full name.
+        name: String,
+        /// Its newest version.
+        version: Version,
+        /// The version that the caller expected.
+        expected: Version,
+    },
     /// A frame that was dropped: its ledger says so, whatever the registry still says.
     #[error("there is no frame '{name}' any more: it was dropped")]
     Dropped {
@@ -176,7 +186,7 @@ impl LedgerError {
             Self::NotFound { .. } | Self::Dropped { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
             Self::AlreadyExists { .. } | Self::Taken { .. } => ErrorKind::AlreadyExists,
             Self::KeyReused { .. } => ErrorKind::KeyReused,
-            Self::Contended { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
+            Self::Contended { .. } | Self::Changed { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
             Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
             Self::Internal(_) => ErrorKind::Internal,
@@ -209,6 +219,11 @@ impl LedgerError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.kind().is_retryable()
+    }
+
+    /// What another drop took first.
+    pub(crate) fn gone(what: &'static str, name: String) -> Self {
+        Self::NotFound { what, name, hint: "another drop was faster".to_owned() }
     }
 
     pub(crate) fn corrupt(object: impl AsRef<str>, why: impl std::fmt::Display) -> Self {

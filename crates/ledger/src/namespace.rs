@@ -37,7 +37,6 @@ struct Hive {
 #[derive(Debug, Clone)]
 struct FrameBox {
     name: BoxName,
-    #[allow(dead_code, reason = "for drops")]
     birth: Birth,
     frames: BTreeMap<String, Arc<FrameRecord>>,
 }
@@ -137,31 +136,26 @@ impl Namespace {
     }
 
     /// The frame in this folder, whatever it is called now.
-    #[allow(dead_code, reason = "for drops")]
     pub(crate) fn in_folder(&self, folder: &str) -> Option<Arc<FrameRecord>> {
         self.all_frames().into_iter().find(|record| record.folder == folder)
     }
 
     /// When a hive was created.
-    #[allow(dead_code, reason = "for drops")]
     pub(crate) fn hive_birth(&self, hive: &HiveName) -> Result<Birth> {
         Ok(self.find_hive(hive.as_str())?.birth)
     }
 
     /// When a box was created.
-    #[allow(dead_code, reason = "for drops")]
     pub(crate) fn box_birth(&self, hive: &HiveName, box_name: &BoxName) -> Result<Birth> {
         Ok(self.find_box(hive.as_str(), box_name.as_str())?.birth)
     }
 
     /// The hive of this birth, whatever it is called now.
-    #[allow(dead_code, reason = "for drops")]
     pub(crate) fn hive_born(&self, birth: Birth) -> Option<HiveName> {
         self.hives.values().find(|hive| hive.birth == birth).map(|hive| hive.name.clone())
     }
 
     /// The box of this birth, wherever it is now.
-    #[allow(dead_code, reason = "for drops")]
     pub(crate) fn box_born(&self, birth: Birth) -> Option<(HiveName, BoxName)> {
         let boxes = self.hives.values().flat_map(|hive| hive.boxes.values().map(move |found| (hive, found)));
         let mut found = boxes.filter(|(_, found)| found.birth == birth);

@@ -29,6 +29,7 @@ use crate::{
 };
 
 mod create;
+mod drop;
 mod rename;
 
 /// How often a change is decided again because others came first.

@@ -13,7 +13,7 @@ use std::{
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
-    CellEntry, LedgerError, Result, Snapshot, delta_schema,
+    CellEntry, Kind, LedgerError, Result, Snapshot, delta_schema,
     entry::{self, ARROW_SCHEMA, FrameEntry, Metadata},
     header::Head,
     idempotency::{Idempotency, Used},
@@ -33,6 +33,7 @@ pub(crate) struct Replay {
     idem: Idempotency,
     about: Option<Arc<About>>,
     tail: Tail,
+    dropped: bool,
     head: Option<Head>,
 }
 
@@ -48,6 +49,7 @@ impl Replay {
             idem: Idempotency::default(),
             about: None,
             tail: Tail::default(),
+            dropped: false,
             head: None,
         }
     }
@@ -63,6 +65,7 @@ impl Replay {
             idem: snapshot.idem.clone(),
             about: Some(Arc::clone(&snapshot.about)),
             tail: snapshot.tail,
+            dropped: snapshot.dropped,
             head: Some(snapshot.head.clone()),
         }
     }
@@ -98,6 +101,7 @@ impl Replay {
         }
         self.note(entry);
         self.remember(read);
+        self.dropped |= ends(entry);
         self.tail.entries += 1;
         self.tail.bytes += read.bytes;
         self.head = Some(read.head.clone());
@@ -162,8 +166,14 @@ impl Replay {
             idem: self.idem,
             about,
             tail: self.tail,
+            dropped: self.dropped,
         })
     }
+}
+
+/// Whether an entry is a frame's terminal one. No checkpoint is made of a dropped frame, so none can hide it.
+pub(crate) fn ends(entry: &FrameEntry) -> bool {
+    entry.header.txns.iter().any(|txn| txn.kind == Kind::Drop.as_str())
 }
 
 /// A cell found by its path.

@@ -70,6 +70,8 @@ pub struct Snapshot {
     pub(crate) about: Arc<About>,
     /// What came after the checkpoint that this was read from.
     pub(crate) tail: Tail,
+    /// Whether the frame was dropped; nobody outside sees such a snapshot.
+    pub(crate) dropped: bool,
 }
 
 impl Snapshot {

@@ -22,14 +22,14 @@ pub use self::{
     verify::{Problem, VerifyReport},
 };
 use crate::{
-    CellEntry, CommitOutcome, FrameRecord, IdempotencyKey, LedgerError, Result, Snapshot, Transaction,
+    CellEntry, CommitOutcome, FrameRecord, IdempotencyKey, LedgerError, Registry, Result, Snapshot, Transaction,
     commit::{self, Proposal, Settled},
     conflict,
     entry::{self, FrameEntry},
     fence::epoch_of,
     header::{Header, Place},
     log::{Log, LogKind, Read, Recorded},
-    replay::Replay,
+    replay::{self, Replay},
 };
 
 /// A frame's ledger as a kind of log.
@@ -99,6 +99,8 @@ impl Frames {
 
     /// The newest version of a frame. Warm: 1 GET, plus one for each new entry. Cold: 1 LIST for each 1 000 entries, 1
     /// GET for each entry, 16 at once. Dropping the future is safe.
+    ///
+    /// A frame that was dropped is `Dropped`, and a drop that stopped before it took the name away is finished first.
     pub async fn snapshot(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
         let cached = self.lock().get(&frame.folder);
         let log = self.log(frame);
@@ -110,19 +112,29 @@ impl Frames {
             let key = log.kind.key(read.head.version);
             replay.get_or_insert_with(begin).take(key.as_ref(), &read)?;
         }
-        match (replay.and_then(Replay::finish), cached) {
-            (Some(snapshot), _) => Ok(self.lock().put(Arc::new(snapshot))),
-            (None, Some(cached)) => Ok(cached),
+        let newest = match (replay.and_then(Replay::finish), cached) {
+            (Some(snapshot), _) => self.lock().put(Arc::new(snapshot)),
+            (None, Some(cached)) => cached,
             (None, None) => {
-                Err(LedgerError::corrupt(log.kind.key(Version(0)), "the registry names it, and it is missing"))
+                let why = "the registry names it, and it is missing";
+                return Err(LedgerError::corrupt(log.kind.key(Version(0)), why));
             }
+        };
+        if newest.dropped { Err(self.dropped(frame).await) } else { Ok(newest) }
+    }
+
+    /// What is told of a frame that was dropped. Its name goes first, should it still have one.
+    async fn dropped(&self, frame: &FrameRecord) -> LedgerError {
+        if let Err(error) = Registry::new(self.bucket.clone()).unname(&frame.folder).await {
+            tracing::warn!(frame = %frame.path, %error, "a dropped frame keeps its name until the next who looks");
         }
+        LedgerError::Dropped { name: frame.path.to_string() }
     }
 
     /// The newest snapshot of a frame that is known in here, however old. No I/O.
     #[must_use]
     pub fn known(&self, frame: &FrameRecord) -> Option<Arc<Snapshot>> {
-        self.lock().get(&frame.folder)
+        self.lock().get(&frame.folder).filter(|snapshot| !snapshot.dropped)
     }
 
     /// Commits a transaction whose cells are in the bucket already, against the snapshot it was made from. At least 1
@@ -153,6 +165,9 @@ impl Frames {
         let mut proposal = FrameProposal { base: &base, txn: &txn, removes, removed };
         let done = commit::commit(&log, Some(base.head.clone()), &mut proposal).await?;
         self.learn(&log, &base, &done.read);
+        if matches!(done.settled, Settled::Excluded(..)) && done.read.iter().any(|read| replay::ends(&read.entry)) {
+            return Err(LedgerError::Dropped { name: frame.path.to_string() });
+        }
         Ok(match done.settled {
             Settled::Committed { version, retries } => CommitOutcome::Committed { version, retries },
             Settled::AlreadyApplied(version) => CommitOutcome::AlreadyApplied { version },

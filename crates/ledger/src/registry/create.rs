@@ -1,8 +1,8 @@
 //! Creating: a frame's own version 0 first, then the registry names it, so that a name never leads nowhere.
 //!
 //! Creating twice is creating once: what is there already and identical is no error, and what differs is one that
-//! names the difference. A version 0 that was made in vain is deleted where it is certain that nothing names it, that
-//! is after every end but an unknown one; what a crash leaves has no name and is for vacuum.
+//! names the difference. A version 0 that was made in vain is deleted where it is certain that nothing will ever name it;
+//! what else is left, by a crash for one, has no name and is for vacuum.
 
 use apiary_bucket::{Created, layout};
 use apiary_core::{BoxName, ErrorKind, FrameId, FramePath, HiveName, TxnId, Version, failpoint};
@@ -53,10 +53,8 @@ impl Registry {
         spec.check()?;
         let mut made = None;
         let created = self.name_frame(path, spec, &mut made).await;
-        let unknown = |error: &LedgerError| error.kind() == ErrorKind::OutcomeUnknown;
         if let Some(made) = made
-            && !created.as_ref().is_ok_and(|created| *created)
-            && !created.as_ref().is_err_and(unknown)
+            && surely_unnamed(&created)
         {
             self.delete_unnamed(&made).await;
         }
@@ -124,6 +122,15 @@ impl Registry {
             None => Ok(false),
             Some(difference) => Err(LedgerError::AlreadyExists { what: "frame", name: path.to_string(), difference }),
         }
+    }
+}
+
+/// Whether it was others' entries that kept a frame from its name. After any other end the entry that names it may
+/// still be on its way.
+fn surely_unnamed(created: &Result<bool>) -> bool {
+    match created {
+        Ok(created) => !created,
+        Err(error) => matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound | ErrorKind::Conflict),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 const FRAMES_AT_ONCE: usize = 16;
 
 impl Registry {
-    /// Drops a frame; if `expected` is given, only if nobody has changed its rows after that version. Its folder stays
+    /// Drops a frame; if `expected` is given, only while that is its newest version. Its folder stays
     /// for those who read it, until vacuum takes it. 3 GETs, 2 PUTs and the frame's newest version.
     pub async fn drop_frame(&self, path: &FramePath, expected: Option<Version>) -> Result<()> {
         let names = self.namespace().await?;
@@ -37,19 +37,23 @@ impl Registry {
     /// each frame its newest version, 1 GET and 1 PUT.
     pub async fn drop_box(&self, hive: &HiveName, box_name: &BoxName, cascade: bool) -> Result<()> {
         let names = self.namespace().await?;
+        names.box_name(hive.as_str(), box_name.as_str())?;
         let birth = names.box_birth(hive, box_name)?;
-        self.drop_tree(Tree::Box(birth), cascade).await
+        let gone = LedgerError::gone("box", format!("{hive}.{box_name}"));
+        self.drop_tree(Tree::Box(birth), cascade, gone).await
     }
 
     /// Drops a hive; one that is not empty only with `cascade`, and then with all its boxes and frames. As
     /// [`Registry::drop_box`].
     pub async fn drop_hive(&self, hive: &HiveName, cascade: bool) -> Result<()> {
         let names = self.namespace().await?;
+        names.hive(hive.as_str())?;
         let birth = names.hive_birth(hive)?;
-        self.drop_tree(Tree::Hive(birth), cascade).await
+        self.drop_tree(Tree::Hive(birth), cascade, LedgerError::gone("hive", hive.to_string())).await
     }
 
-    async fn drop_tree(&self, tree: Tree, cascade: bool) -> Result<()> {
+    /// `gone` is what is said if another drop takes it first.
+    async fn drop_tree(&self, tree: Tree, cascade: bool, gone: LedgerError) -> Result<()> {
         // Frames ended so far, by folder.
         let mut ended: Vec<String> = Vec::new();
         for _ in 0..ROUNDS_MAX {
@@ -57,7 +61,7 @@ impl Registry {
             let Some(mut within) = tree.within(&names)? else {
                 // Another drop took it first, and with it whatever was in it then.
                 self.unname_all(&ended).await?;
-                return Err(tree.gone());
+                return Err(gone);
             };
             if !cascade {
                 self.refuse_content(&within).await?;
@@ -109,19 +113,17 @@ impl Registry {
         let frames = Frames::new(bucket.clone());
         for _ in 0..ROUNDS_MAX {
             let base = frames.snapshot(record).await?;
+            if let Some(expected) = expected.filter(|expected| *expected != base.version) {
+                let (name, version) = (record.path.to_string(), base.version);
+                return Err(LedgerError::Changed { name, version, expected });
+            }
             let id = TxnId::new(bucket.clock().as_ref(), bucket.rng().as_ref());
             let txn = Transaction::drop_frame(id, NODE).expecting(expected);
             match frames.commit(record, base, txn).await? {
                 CommitOutcome::Committed { .. } | CommitOutcome::AlreadyApplied { .. } => return Ok(()),
                 CommitOutcome::Aborted { reason } => return Err(LedgerError::Aborted(reason)),
-                // Dropped by another: the snapshot of the next round says so. Or rows came after `expected`, which the
-                // next round meets again; or others were faster.
-                CommitOutcome::Conflict { version, reason } => {
-                    if expected.is_some_and(|expected| version > expected) && frames.snapshot(record).await.is_ok() {
-                        let name = record.path.to_string();
-                        return Err(LedgerError::Changed { name, reason });
-                    }
-                }
+                // Others were faster; the next round looks at what they did.
+                CommitOutcome::Conflict { .. } | CommitOutcome::Rerun { .. } => {}
             }
         }
         Err(LedgerError::Contended { what: "frame", attempts: ROUNDS_MAX })
@@ -178,14 +180,6 @@ impl Tree {
         }
         Ok(Some(Within { hive, boxes, frames, root }))
     }
-
-    fn gone(self) -> LedgerError {
-        let (what, hint) = match self {
-            Self::Hive(_) => ("hive", "another drop was faster"),
-            Self::Box(_) => ("box", "another drop was faster"),
-        };
-        LedgerError::NotFound { what, name: "dropped meanwhile".to_owned(), hint: hint.to_owned() }
-    }
 }
 
 /// A hive or a box and what is in it.
@@ -220,7 +214,8 @@ impl Within {
                 LedgerError::NotEmpty { what: "box", name: format!("{hive}.{box_name}"), holds: frames }
             }
             _ => {
-                let boxes = if self.boxes.len() == 1 { "1 box".to_owned() } else { format!("{} boxes", self.boxes.len()) };
+                let boxes =
+                    if self.boxes.len() == 1 { "1 box".to_owned() } else { format!("{} boxes", self.boxes.len()) };
                 LedgerError::NotEmpty { what: "hive", name: self.hive.to_string(), holds: format!("{boxes}, {frames}") }
             }
         }

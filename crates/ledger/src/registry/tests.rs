@@ -1,17 +1,18 @@
-//! Creating and renaming: once, identical or not, by many at once, and with a crash at every step.
+//! Creating, dropping and renaming: once, identical or not, by many at once, and with a crash at every step.
 
 mod crash;
+mod drop;
 mod mortal;
 mod rename;
 mod together;
 
 use std::sync::Arc;
 
-use apiary_core::{BoxName, ErrorKind, FramePath, HiveName};
+use apiary_core::{BoxName, CellStats, ColumnStats, ErrorKind, FramePath, HiveName, SeededRng, SystemClock};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::*;
-use crate::{FrameRecord, FrameSpec, Frames, Snapshot, registry_entry::Thing};
+use crate::{CellEntry, FrameRecord, FrameSpec, Frames, Snapshot, Transaction, registry_entry::Thing};
 
 fn hive(name: &str) -> HiveName {
     HiveName::new(name).unwrap()
@@ -49,6 +50,24 @@ async fn colony(bucket: &Bucket, paths: &[&str]) -> Registry {
         .unwrap();
     }
     registry
+}
+
+/// An append of some rows that needs no cell of its own in the bucket.
+fn append(frame: &FrameRecord, seed: u64) -> Transaction {
+    let id = TxnId::new(&SystemClock, &SeededRng::new(seed));
+    let path = layout::cell_path(&id, 0);
+    let column = ColumnStats { null_count: Some(3), ..ColumnStats::default() };
+    let columns = ["n", "r"].map(|name| (name.to_owned(), column.clone()));
+    let cell = CellEntry {
+        key: layout::in_folder(&frame.folder, &path).unwrap(),
+        path,
+        size_bytes: 10,
+        partition_values: vec![],
+        stats: CellStats { rows: 3, columns: columns.into() },
+        sha256: "00".into(),
+        modified_ms: 1,
+    };
+    Transaction::append(id, "n", vec![cell])
 }
 
 /// The folders that have a ledger.

@@ -98,3 +98,128 @@ async fn a_rename_is_done_or_not_at_all() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_frame_that_was_half_dropped_is_dropped_by_whoever_sees_it() {
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    everywhere(
+        &["h", "h.b", "h.b.f"],
+        async |registry| registry.drop_frame(&at("h.b.f"), None).await,
+        async |bucket, acknowledged, context| {
+            let names = Registry::new(bucket.clone()).namespace().await.unwrap();
+            let named = names.frame("h", "b", "f").is_ok();
+            match find(bucket, "h.b.f").await {
+                Ok(_) => assert!(!acknowledged, "{context}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}");
+                    if named {
+                        // Between the two logs: the reader has finished it.
+                        seen.fetch_add(1, Ordering::SeqCst);
+                        assert!(matches!(error, LedgerError::Dropped { .. }), "{context}: {error}");
+                    }
+                    let names = Registry::new(bucket.clone()).namespace().await.unwrap();
+                    assert!(names.all_frames().is_empty(), "{context}");
+                }
+            }
+            // Dropped again or not, the name is free for another then.
+            let _ = Registry::new(bucket.clone()).drop_frame(&at("h.b.f"), None).await;
+            let created = Registry::new(bucket.clone()).create_frame(&at("h.b.f"), &plain()).await;
+            assert!(created.expect(context), "{context}");
+            assert_eq!(find(bucket, "h.b.f").await.expect(context).version, Version(0));
+            assert_eq!(folders(bucket).await.len(), 2);
+        },
+    )
+    .await;
+    assert!(seen.into_inner() >= 3, "no death between the two logs");
+}
+
+#[tokio::test]
+async fn the_next_who_creates_or_renames_a_half_dropped_frame_finishes_the_drop() {
+    for next in 0..3 {
+        everywhere(
+            &["h", "h.b", "h.b.f"],
+            async |registry| registry.drop_frame(&at("h.b.f"), None).await,
+            async |bucket, acknowledged, context| {
+                let registry = Registry::new(bucket.clone());
+                match next {
+                    0 => {
+                        let other = spec(DataType::Utf8, &[]);
+                        match registry.create_frame(&at("h.b.f"), &other).await {
+                            Ok(created) => assert!(created, "{context}"),
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{context}: {error}");
+                                assert!(!acknowledged, "{context}");
+                            }
+                        }
+                        find(bucket, "h.b.f").await.expect(context);
+                    }
+                    1 => match registry.rename_frame(&at("h.b.f"), &at("h.b.g")).await {
+                        Ok(()) => assert!(find(bucket, "h.b.g").await.is_ok() && !acknowledged, "{context}"),
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::NotFound, "{context}: {error}");
+                            assert!(registry.namespace().await.unwrap().all_frames().is_empty(), "{context}");
+                        }
+                    },
+                    _ => {
+                        // A box with nothing in it but a half-dropped frame is empty.
+                        let alive = registry.namespace().await.unwrap().all_frames();
+                        let alive = match alive.first() {
+                            Some(frame) => frames_end(bucket, frame).await,
+                            None => false,
+                        };
+                        let dropped = registry.drop_box(&hive("h"), &in_box("b"), false).await;
+                        assert_eq!(dropped.is_ok(), !alive, "{context}: {dropped:?}");
+                    }
+                }
+                every_name_leads_somewhere(bucket, context).await;
+            },
+        )
+        .await;
+    }
+}
+
+/// Whether a frame's ledger goes on, looked at without finishing anything.
+async fn frames_end(bucket: &Bucket, frame: &FrameRecord) -> bool {
+    let key = layout::ledger_entry(&frame.folder, Version(1));
+    let entry = bucket.get(&key).await.unwrap();
+    entry.is_none_or(|entry| !String::from_utf8_lossy(&entry).contains("DROP TABLE"))
+}
+
+#[tokio::test]
+async fn a_hive_that_was_half_dropped_with_all_in_it_can_be_dropped_again() {
+    let paths = ["h", "h.b", "h.b.f", "h.b.g", "h.c", "h.c.f", "k", "k.b", "k.b.f"];
+    let deaths = everywhere(
+        &paths,
+        async |registry| registry.drop_hive(&hive("h"), true).await,
+        async |bucket, acknowledged, context| {
+            let names = Registry::new(bucket.clone()).namespace().await.unwrap();
+            assert!(names.hive("h").is_err() || !acknowledged, "{context}");
+            // What is left of it is whole: each frame is there, or is dropped for everybody.
+            every_name_leads_somewhere(bucket, context).await;
+            let again = Registry::new(bucket.clone()).drop_hive(&hive("h"), true).await;
+            assert!(again.is_ok() || again.is_err_and(|error| error.kind() == ErrorKind::NotFound), "{context}");
+            let names = Registry::new(bucket.clone()).namespace().await.unwrap();
+            assert_eq!((names.hives(), names.all_frames().len()), (vec![&hive("k")], 1), "{context}");
+            // Nothing can be acknowledged in what is gone.
+            find(bucket, "k.b.f").await.expect(context);
+            colony(bucket, &["h", "h.b", "h.b.f"]).await;
+            assert_eq!(find(bucket, "h.b.f").await.expect(context).version, Version(0));
+        },
+    )
+    .await;
+    assert!(deaths > 20, "{deaths}");
+}
+
+#[tokio::test]
+async fn a_box_is_dropped_or_not_at_all() {
+    everywhere(
+        &["h", "h.b", "h.c"],
+        async |registry| registry.drop_box(&hive("h"), &in_box("b"), false).await,
+        async |bucket, acknowledged, context| {
+            let names = Registry::new(bucket.clone()).namespace().await.unwrap();
+            let boxes = names.boxes(&hive("h")).unwrap().len();
+            assert!(boxes == 1 || (boxes == 2 && !acknowledged), "{context}");
+        },
+    )
+    .await;
+}
