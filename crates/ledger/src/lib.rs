@@ -15,6 +15,7 @@
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
 //! | `frames/` | reading and committing frames, their history, the check of everything |
+//! | `vacuum/` | what may be deleted, and how: its essay, its decisions, pins |
 //! | `namespace`, `registry`, `registry_entry` | names: what they are, how they are created, renamed and dropped, their entries as bytes |
 //! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
 
@@ -37,6 +38,7 @@ mod snapshot;
 mod spec;
 mod text;
 mod transaction;
+mod vacuum;
 pub mod value;
 
 pub use error::{LedgerError, Result};
@@ -46,3 +48,7 @@ pub use registry::Registry;
 pub use snapshot::{CellEntry, Snapshot, Tail};
 pub use spec::FrameSpec;
 pub use transaction::{CellFilter, Change, CommitOutcome, IdempotencyKey, Kind, PartitionValues, Scope, Transaction};
+pub use vacuum::{
+    Fate, FileFate, Hold, PIN_AGE_MAX, Pin, PinnedVersion, Pins, RETENTION, RETENTION_MIN, Reason, Total,
+    UNDECIDED_AGE, VacuumOptions, VacuumReport,
+};

@@ -20,7 +20,7 @@ use crate::{
 const HITS_MAX: u32 = 4;
 
 /// Entries read at once: enough to hide a store's round trip, few enough to hold in memory.
-const GETS_AT_ONCE: usize = 16;
+pub(crate) const GETS_AT_ONCE: usize = 16;
 
 /// Entries asked of one LIST: what S3 gives.
 const LISTED_MAX: usize = 1000;
@@ -184,7 +184,7 @@ impl<K: LogKind> Reader<'_, K> {
 }
 
 /// Gives a read its deadline.
-async fn within<T>(object: &str, read: impl Future<Output = apiary_bucket::Result<T>>) -> Result<T> {
+pub(crate) async fn within<T>(object: &str, read: impl Future<Output = apiary_bucket::Result<T>>) -> Result<T> {
     match tokio::time::timeout(READ_MAX, read).await {
         Ok(read) => Ok(read?),
         Err(_) => Err(LedgerError::Timeout { object: object.to_owned(), seconds: READ_MAX.as_secs() }),

@@ -13,6 +13,7 @@ mod cache;
 mod check;
 mod checkpointing;
 mod history;
+mod vacuuming;
 mod verify;
 
 use self::{cache::Cache, check::check};
@@ -194,7 +195,7 @@ impl Frames {
         }
     }
 
-    fn log(&self, frame: &FrameRecord) -> Log<FrameLog> {
+    pub(crate) fn log(&self, frame: &FrameRecord) -> Log<FrameLog> {
         Log::new(self.bucket.clone(), FrameLog { folder: frame.folder.clone(), id: frame.id.clone() })
     }
 
