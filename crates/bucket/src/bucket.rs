@@ -3,7 +3,12 @@
 //! A handle is cheap to clone and carries its own clock, chance and counters. All keys are relative to the
 //! bucket's prefix. Nothing in here interprets a body.
 
-use std::{fmt, ops::Range, path::Path as FilePath, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    path::Path as FilePath,
+    sync::{Arc, Mutex},
+};
 
 use apiary_core::{Clock, Rng, SystemClock, SystemRng};
 use bytes::Bytes;
@@ -16,6 +21,7 @@ use crate::{
     error::{BucketError, Result},
     layout::{self, Key},
     open::Opened,
+    verified::{Known, Verified},
 };
 
 /// One bucket with everything in it. Clones share the connection pool, the counters, the clock and the chance.
@@ -24,6 +30,7 @@ pub struct Bucket {
     /// Counted.
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) opened: Arc<Opened>,
+    known: Arc<Mutex<Known>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -86,18 +93,30 @@ impl Bucket {
     }
 
     fn of(opened: Opened, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
-        Self::counting(Arc::new(opened), Arc::default(), clock, rng)
+        Self::counting(Arc::new(opened), Arc::default(), Arc::default(), clock, rng)
     }
 
-    fn counting(opened: Arc<Opened>, counters: Arc<Counters>, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Self {
+    fn counting(
+        opened: Arc<Opened>,
+        known: Arc<Mutex<Known>>,
+        counters: Arc<Counters>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Self {
         let counted = Counted::new(Arc::clone(&opened.store), Arc::clone(&counters), opened.is_local);
-        Self { store: Arc::new(counted), opened, counters, clock, rng }
+        Self { store: Arc::new(counted), opened, known, counters, clock, rng }
     }
 
     /// The same store with counters of its own: for one query, one task.
     #[must_use]
     pub fn with_counters(&self, counters: Arc<Counters>) -> Self {
-        Self::counting(Arc::clone(&self.opened), counters, Arc::clone(&self.clock), Arc::clone(&self.rng))
+        Self::counting(
+            Arc::clone(&self.opened),
+            Arc::clone(&self.known),
+            counters,
+            Arc::clone(&self.clock),
+            Arc::clone(&self.rng),
+        )
     }
 
     /// What this handle and its clones asked of the store.
@@ -130,10 +149,11 @@ impl Bucket {
         &self.rng
     }
 
-    /// The store, rooted at the bucket's prefix and counted: for the query engine, which reads ranges of cells.
+    /// The store, rooted at the bucket's prefix and counted, with every read of a cell checked: for the query engine,
+    /// which reads ranges of cells.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store)
+        Arc::new(Verified::new(Arc::clone(&self.store), Arc::clone(&self.known)))
     }
 
     /// An object's whole body, or `None` if it is not there. 1 GET.

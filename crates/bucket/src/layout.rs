@@ -326,6 +326,12 @@ pub fn cells_prefix(folder: &str) -> String {
     format!("{folder}/cells/")
 }
 
+/// Whether a key is a cell's.
+#[must_use]
+pub(crate) fn is_cell(key: &str) -> bool {
+    key.ends_with(".parquet") && key.rsplit('/').nth(1) == Some("cells")
+}
+
 /// The key of a path that an entry names relative to its frame's folder.
 pub fn in_folder(folder: &str, relative: &str) -> Result<Key> {
     Key::parse(&format!("{folder}/{relative}"))

@@ -14,7 +14,9 @@ mod local;
 mod open;
 mod probe;
 mod store_clock;
+pub mod sums;
 mod uri;
+mod verified;
 
 pub use bucket::{Bucket, Listed};
 pub use counted::{Counters, CountersSnapshot};
@@ -22,3 +24,4 @@ pub use create::{Created, PutAnswer};
 pub use error::{BucketError, Result};
 pub use layout::{CELL_SCHEME_URL, Key};
 pub use probe::{ProbeCheck, ProbeReport};
+pub use verified::DAMAGED;

@@ -3,7 +3,8 @@
 //! A cell is one immutable Parquet file. Here are its writer ([`CellWriter`], [`encode_cell`]), its statistics
 //! ([`StatsBuilder`]), the split of a batch by partition ([`partition`]), the size that a cell aims at
 //! ([`leafcutter`]) and its reader for merging ([`read_cell`]). All of it is CPU work on bytes in memory: nothing
-//! here knows a bucket, a ledger or a runtime. Callers run it where CPU work belongs.
+//! here knows a store, a ledger or a runtime; of the bucket it takes the sums that its reader checks. Callers run it
+//! where CPU work belongs.
 
 mod encode;
 mod error;

@@ -1,10 +1,12 @@
-//! Row groups to one cell: strings encoded groups together, closes the Parquet file, takes its SHA-256.
+//! Row groups to one cell: strings encoded groups together, closes the Parquet file, puts the sums of its blocks
+//! into it, takes its SHA-256.
 //!
 //! The cell is built in memory: a cell aims at a quarter of a chamber, and its name, statistics and checksum must be
 //! known before anything of it is in the bucket.
 
 use std::{fmt, sync::Arc};
 
+use apiary_bucket::sums::with_sums;
 use apiary_core::CellStats;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
@@ -12,7 +14,8 @@ use parquet::{arrow::ArrowWriter, file::writer::SerializedFileWriter};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    CellFormat, CellOptions, EncodedGroup, GroupEncoder, PendingRows, Result, StatsBuilder, options::without_metadata,
+    CellError, CellFormat, CellOptions, EncodedGroup, GroupEncoder, PendingRows, Result, StatsBuilder,
+    options::without_metadata,
 };
 
 /// A finished cell.
@@ -72,9 +75,12 @@ impl CellWriter {
         self.file.bytes_written() as u64
     }
 
-    /// Closes the file and takes its checksum: CPU work in the order of 1 ms per MB.
+    /// Closes the file, puts the sums of its blocks into it and takes its checksum: CPU work in the order of 1 ms per MB.
     pub fn finish(self) -> Result<EncodedCell> {
-        let bytes = Bytes::from(self.file.into_inner()?);
+        let file = with_sums(self.file.into_inner()?).ok_or_else(|| CellError::Corrupt {
+            reason: "the Parquet writer's file does not end like one".to_owned(),
+        })?;
+        let bytes = Bytes::from(file);
         let stats = self.stats.finish();
         Ok(EncodedCell { sha256: sha256_hex(&bytes), rows: stats.rows, stats, bytes })
     }

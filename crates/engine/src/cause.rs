@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use apiary_bucket::BucketError;
+use apiary_bucket::{BucketError, DAMAGED};
 use apiary_core::ErrorKind;
 use apiary_swarm::board::FailureCause;
 use ballista_core::error::BallistaError;
@@ -18,6 +18,7 @@ use crate::EngineError;
 #[must_use]
 pub(crate) fn classify(error: &DataFusionError) -> FailureCause {
     match error {
+        DataFusionError::ObjectStore(error) if error.to_string().contains(DAMAGED) => FailureCause::CorruptCell,
         DataFusionError::ResourcesExhausted(_) => FailureCause::Memory,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => FailureCause::Store,
         DataFusionError::ParquetError(error) => parquet(error.as_ref()),
@@ -61,6 +62,7 @@ fn arrow(error: &ArrowError) -> FailureCause {
 /// A Parquet reader reports a failed request and a broken file with one type: the request is in the source.
 fn parquet(error: &(dyn Error + 'static)) -> FailureCause {
     match error.source() {
+        _ if error.to_string().contains(DAMAGED) => FailureCause::CorruptCell,
         Some(source) if is_store(source) => FailureCause::Store,
         _ if error.to_string().contains("object_store") || error.to_string().contains("Object at location") => {
             FailureCause::Store
@@ -92,7 +94,11 @@ fn external(error: &(dyn Error + Send + Sync + 'static)) -> FailureCause {
     if let Some(error) = error.downcast_ref::<ArrowError>() {
         return arrow(error);
     }
-    if is_store(error) { FailureCause::Store } else { FailureCause::Other }
+    match error.to_string() {
+        text if text.contains(DAMAGED) => FailureCause::CorruptCell,
+        _ if is_store(error) => FailureCause::Store,
+        _ => FailureCause::Other,
+    }
 }
 
 fn is_store(error: &(dyn Error + 'static)) -> bool {

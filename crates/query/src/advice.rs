@@ -1,6 +1,6 @@
 //! DataFusion's errors in the words of the user: what is wrong, where it stands, what was probably meant.
 
-use apiary_bucket::BucketError;
+use apiary_bucket::{BucketError, DAMAGED};
 use apiary_core::{ErrorKind, suggest::nearest};
 use apiary_ledger::LedgerError;
 use datafusion::{
@@ -43,6 +43,10 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
         let message = format!("the cell '{cell}' is gone from the bucket although the ledger names it");
         return QueryError::Run { kind: ErrorKind::Corrupt, message, hint: None };
     }
+    if let Some(damage) = damaged_cell(&core.message()) {
+        let hint = Some("`apiary verify --deep` names every broken cell; restore it from a copy".to_owned());
+        return QueryError::Run { kind: ErrorKind::Corrupt, message: format!("the cell {damage}"), hint };
+    }
     match core {
         DataFusionError::ResourcesExhausted(_) => run(
             ErrorKind::MemoryBudget,
@@ -69,6 +73,13 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
 fn missing_cell(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("Object at location ")?;
     rest.split_once(" not found").map(|(path, _)| path).filter(|path| path.ends_with(".parquet"))
+}
+
+/// The cell whose bytes are not what was written, in quotes, and what is wrong with it.
+fn damaged_cell(message: &str) -> Option<String> {
+    let (before, what) = message.split_once(DAMAGED)?;
+    let (_, path) = before.strip_suffix('\'')?.rsplit_once('\'')?;
+    Some(format!("'{path}'{DAMAGED}{}", what.lines().next().unwrap_or_default()))
 }
 
 fn kind_of<E: std::error::Error + 'static>(

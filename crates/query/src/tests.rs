@@ -1,6 +1,7 @@
 //! The crate as its users see it: frames in a bucket in memory, statements in, rows and reports out.
 
 mod catalog;
+mod damage;
 mod errors;
 mod kit;
 mod plans;

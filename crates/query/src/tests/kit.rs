@@ -22,7 +22,11 @@ pub(super) struct Colony {
 
 impl Colony {
     pub(super) fn new() -> Self {
-        let bucket = Bucket::in_memory();
+        Self::over(Bucket::in_memory())
+    }
+
+    /// A colony that finds what is in the bucket.
+    pub(super) fn over(bucket: Bucket) -> Self {
         let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
         let planner = Planner::new(bucket.clone(), registry.clone(), frames.clone()).unwrap();
         Self { bucket, planner, registry, frames }

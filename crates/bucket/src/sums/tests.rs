@@ -1,0 +1,88 @@
+//! Sums find every change, and are found wherever the file is cut for reading.
+
+use super::*;
+
+/// Something that ends like a Parquet file.
+fn file(data: usize, footer: usize) -> Vec<u8> {
+    let mut file: Vec<u8> = (0..data + footer).map(|i| (i * 7 / 3) as u8).collect();
+    file.extend(u32::try_from(footer).unwrap().to_le_bytes());
+    file.extend(PARQUET);
+    file
+}
+
+fn sums(file: &[u8]) -> Sums {
+    match Sums::find(file.len() as u64, file) {
+        Found::Sums(sums) => sums,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_range_can_be_vouched_for() {
+    for data in [0, 1, 65_536, 65_537, 300_000] {
+        let file = with_sums(file(data, 500)).unwrap();
+        let (sums, size) = (sums(&file), file.len() as u64);
+        for range in [
+            0..1,
+            0..size,
+            65_530..65_540,
+            131_072..131_073,
+            size - 8..size,
+            size.saturating_sub(700)..size,
+            0..u64::MAX,
+        ] {
+            let range = range.start.min(size)..range.end;
+            let span = sums.span(&range);
+            assert!(span.start <= range.start && span.end >= range.end.min(size) && span.end <= size, "{range:?}");
+            let bytes = &file[span.start as usize..span.end as usize];
+            assert_eq!(sums.check(&span, bytes), Ok(()), "{data} {range:?}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_or_changes_nothing_that_is_read() {
+    let whole = with_sums(file(70_000, 300)).unwrap();
+    let size = whole.len() as u64;
+    for at in (0..whole.len()).step_by(97).chain(whole.len() - 400..whole.len()) {
+        let mut broken = whole.clone();
+        broken[at] ^= 1 << (at % 8);
+        match Sums::find(size, &broken) {
+            Found::Damaged => assert!(at >= 70_000, "{at}"),
+            Found::Sums(sums) => assert!(sums.check(&(0..size), &broken).is_err(), "{at}"),
+            // The magic, or Parquet's own name, is what is broken: sums cannot say so, and data and footer are whole.
+            Found::None => {
+                let magic = whole.windows(8).position(|bytes| bytes == MAGIC).unwrap();
+                assert!((magic..magic + 8).contains(&at), "{at}");
+            }
+            Found::More(_) => panic!("{at}"),
+        }
+    }
+}
+
+#[test]
+fn a_short_end_says_how_much_more_is_needed() {
+    let file = with_sums(file(700_000, 5_000)).unwrap();
+    let size = file.len() as u64;
+    for given in [8, 100, 5_000, 5_020, 5_040] {
+        let mut suffix = given;
+        for round in 0.. {
+            match Sums::find(size, &file[file.len() - suffix..]) {
+                Found::More(more) => suffix = usize::try_from(more).unwrap(),
+                Found::Sums(_) => break,
+                other => panic!("{given}: {other:?}"),
+            }
+            assert!(round < 2, "{given}");
+        }
+    }
+}
+
+#[test]
+fn files_without_sums_have_none_and_no_file_is_too_odd() {
+    let plain = file(1_000, 100);
+    assert!(matches!(Sums::find(plain.len() as u64, &plain), Found::None));
+    assert!(matches!(Sums::find(0, b""), Found::None));
+    assert!(matches!(Sums::find(8, b"\xff\xff\xff\xffPAR1"), Found::None));
+    assert!(matches!(Sums::find(12, b"\x04\0\0\0PAR1"), Found::None));
+    assert!(with_sums(b"PAR1".to_vec()).is_none() && with_sums(vec![0xff; 100]).is_none());
+}
