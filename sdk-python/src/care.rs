@@ -1,5 +1,7 @@
 //! What a frame tells of itself, and care of the bucket, as Python values: dicts that `apiary.story` gives types.
 
+use std::time::Duration;
+
 use apiary_core::FramePath;
 use apiary_proto::{client::Client, v1};
 use pyo3::{
@@ -65,6 +67,26 @@ pub(crate) fn cells<'py>(py: Python<'py>, client: &Client, path: &FramePath) -> 
         row.set_item("written_ms", cell.written_ms)?;
         row.set_item("bounds", bounds)
     })
+}
+
+/// Writes a checkpoint.
+pub(crate) fn checkpoint<'py>(
+    py: Python<'py>,
+    client: &Client,
+    path: &FramePath,
+    clean_older_than_s: Option<u64>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let done = wait(py, client.checkpoint(path, clean_older_than_s.map(Duration::from_secs)))?;
+    let answer = PyDict::new(py);
+    answer.set_item("version", done.version)?;
+    answer.set_item("written", done.written)?;
+    answer.set_item("cells", done.cells)?;
+    answer.set_item("bytes", done.bytes)?;
+    answer.set_item("cleaned_below", done.cleaned_below)?;
+    answer.set_item("entries_deleted", done.entries_deleted)?;
+    answer.set_item("checkpoints_deleted", done.checkpoints_deleted)?;
+    answer.set_item("bytes_deleted", done.bytes_deleted)?;
+    Ok(answer)
 }
 
 /// The reports of a check.

@@ -172,6 +172,15 @@ impl Core {
         care::cells(py, &self.client, &frame_path(py, &path)?)
     }
 
+    fn checkpoint<'py>(
+        &self,
+        py: Python<'py>,
+        path: Path3,
+        clean_older_than_s: Option<u64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        care::checkpoint(py, &self.client, &frame_path(py, &path)?, clean_older_than_s)
+    }
+
     fn verify<'py>(&self, py: Python<'py>, path: Option<Path3>, deep: bool) -> PyResult<Bound<'py, PyList>> {
         let path = path.map(|path| frame_path(py, &path)).transpose()?;
         care::verify(py, &self.client, path.as_ref(), deep)

@@ -74,6 +74,22 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     (0.0..9e18).contains(&value).then_some(value as u64)
 }
 
+/// Reads `30`, `30s`, `500 ms`, `5 min`, `2 h`, `1 day`; a bare number counts seconds.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit.trim() {
+        "ms" | "milliseconds" => 0.001,
+        "" | "s" | "sec" | "second" | "seconds" => 1.0,
+        "m" | "min" | "minute" | "minutes" => 60.0,
+        "h" | "hour" | "hours" => 3600.0,
+        "d" | "day" | "days" => 86400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +113,12 @@ mod tests {
         assert_eq!(parse_bytes("512 MB"), Some(512_000_000));
         assert_eq!(parse_bytes("1.5k"), Some(1500));
         assert_eq!(parse_bytes("1 parsec"), None);
+    }
+
+    #[test]
+    fn durations_are_parsed_with_any_unit() {
+        let seconds = |text| parse_duration(text).map(|read| read.as_secs_f64());
+        assert_eq!(["7d", "1.5 h", "2 min", "30"].map(seconds), [604_800.0, 5400.0, 120.0, 30.0].map(Some));
+        assert_eq!(["", "-1 s", "1 fortnight"].map(seconds), [None; 3]);
     }
 }

@@ -95,7 +95,7 @@ impl Settings {
             "query_timeout" if reset => self.query_timeout = None,
             "query_timeout" => {
                 let range = Duration::from_millis(1)..=QUERY_TIMEOUT_MAX;
-                let timeout = parse_duration(&value).filter(|timeout| range.contains(timeout));
+                let timeout = units::parse_duration(&value).filter(|timeout| range.contains(timeout));
                 self.query_timeout =
                     Some(timeout.ok_or_else(|| refuse("a time such as '30 s' or '5 min', up to 7 days"))?);
             }
@@ -159,21 +159,6 @@ impl Settings {
 fn shown(timeout: Duration) -> String {
     let whole_minutes = timeout >= Duration::from_secs(60) && timeout.as_secs_f64() % 60.0 == 0.0;
     if whole_minutes { format!("{} min", timeout.as_secs() / 60) } else { units::duration(timeout) }
-}
-
-/// Reads `30`, `30s`, `500 ms`, `5 min`, `2 h`, `1 day`; a bare number counts seconds.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit.trim() {
-        "ms" | "milliseconds" => 0.001,
-        "" | "s" | "sec" | "second" | "seconds" => 1.0,
-        "m" | "min" | "minute" | "minutes" => 60.0,
-        "h" | "hour" | "hours" => 3600.0,
-        "d" | "day" | "days" => 86400.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * factor).ok()
 }
 
 #[cfg(test)]

@@ -39,6 +39,19 @@ impl Client {
         within(MAINTENANCE_TIMEOUT, service.compact(request)).await
     }
 
+    /// Writes a checkpoint of a frame's newest version; with `clean_older_than` also deletes the ledger entries below a
+    /// checkpoint that are older.
+    pub async fn checkpoint(
+        &self,
+        path: &FramePath,
+        clean_older_than: Option<Duration>,
+    ) -> Result<v1::CheckpointResult, ClientError> {
+        let mut service = self.maintenance();
+        let clean_older_than_s = clean_older_than.map(|age| age.as_secs());
+        let request = v1::CheckpointRequest { frame: Some(path.into()), clean_older_than_s };
+        within(MAINTENANCE_TIMEOUT, service.checkpoint(request)).await
+    }
+
     /// Checks a frame, or without one the registry and every frame; `told` hears of each as soon as it is done. `deep`
     /// reads every cell.
     pub async fn verify(

@@ -36,7 +36,7 @@ from .errors import (
 )
 from .result import QueryStats, Result
 from .session import Apiary
-from .story import Bounds, Cell, HistoryEntry, Problem, VerifyReport
+from .story import Bounds, Cell, CheckpointResult, HistoryEntry, Problem, VerifyReport
 from .things import Box, Frame, FrameDescription, Hive, WriteResult
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Bounds",
     "Box",
     "Cell",
+    "CheckpointResult",
     "ConditionalPutUnsupported",
     "ConflictError",
     "ConnectionLost",

@@ -73,6 +73,22 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class CheckpointResult:
+    """What a checkpoint is, and what was cleaned below it."""
+
+    version: int
+    written: bool
+    """False: it was there already."""
+    cells: int
+    bytes: int
+    cleaned_below: int | None
+    """`None`: nothing was old enough, or nothing was to be cleaned."""
+    entries_deleted: int
+    checkpoints_deleted: int
+    bytes_deleted: int
+
+
+@dataclass(frozen=True)
 class Problem:
     """Something in the bucket that is not as it must be."""
 

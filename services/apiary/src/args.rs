@@ -3,7 +3,7 @@
 //! Only shapes and words live here; what they do stands in `commands/`. The help texts put the plain word beside
 //! each bee word, because this is where a newcomer meets them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use apiary_core::{FramePath, units};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Cells(CellsArgs),
     /// Merge the small cells (files) of a frame (table)
     Compact(CompactArgs),
+    /// Write a checkpoint of a frame (table), so that it opens fast; clean its ledger below it
+    Checkpoint(CheckpointArgs),
     /// Check that the bucket is what its ledgers say; exit code 1 if it is not
     Verify(VerifyArgs),
     /// Ask one node whether it serves; exit code 0 if it does
@@ -217,6 +219,21 @@ pub(crate) struct CellsArgs {
     pub(crate) target: TargetArgs,
 }
 
+/// `apiary checkpoint`
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// The frame (table): hive.box.frame
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: FramePath,
+    /// Also delete ledger entries below a checkpoint, whole epochs of 1 024 versions, that are older than AGE; the
+    /// versions before it can then no more be read
+    #[arg(long, value_name = "AGE", value_parser = duration, num_args = 0..=1, require_equals = true,
+          default_missing_value = "7d")]
+    pub(crate) clean_log: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
 /// `apiary verify`
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -270,6 +287,11 @@ fn name_value(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write it as NAME=VALUE, such as execution=local".to_owned()),
     }
+}
+
+/// `7d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).ok_or_else(|| "write a time such as 7d, 36h or 90min".to_owned())
 }
 
 /// `1GiB`, kept as written once it can be read.

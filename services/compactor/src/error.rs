@@ -2,6 +2,7 @@
 
 use apiary_core::ErrorKind;
 use apiary_ingest::IngestError;
+use apiary_ledger::LedgerError;
 use apiary_node::NodeError;
 use apiary_proto::ClientError;
 use apiary_swarm::SwarmError;
@@ -17,6 +18,9 @@ pub enum CompactorError {
     /// A merge.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// A ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The board.
     #[error(transparent)]
     Swarm(#[from] SwarmError),
@@ -34,6 +38,7 @@ impl CompactorError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Ingest(error) => error.kind(),
+            Self::Ledger(error) => error.kind(),
             Self::Swarm(error) => error.kind(),
             Self::Node(error) => error.kind(),
             Self::Wire(error) => error.kind(),
@@ -45,6 +50,7 @@ impl CompactorError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Ingest(error) => error.hint(),
+            Self::Ledger(error) => error.hint(),
             Self::Swarm(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Wire(error) => error.hint(),

@@ -2,12 +2,16 @@
 
 use apiary_core::Version;
 use apiary_ingest::{CompactReport, Ingest};
+use apiary_ledger::{CleanReport, Frames, Registry};
 use apiary_node::Node;
 use apiary_proto::{
     convert,
-    v1::{CompactRequest, CompactResult, VerifyRequest, maintenance_service_server::MaintenanceService},
+    v1::{
+        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VerifyRequest,
+        maintenance_service_server::MaintenanceService,
+    },
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -20,6 +24,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Maintenance {
     pub(crate) node: Arc<Node>,
+    pub(crate) registry: Registry,
+    pub(crate) frames: Frames,
     pub(crate) ingest: Ingest,
     pub(crate) shutdown: CancellationToken,
 }
@@ -33,6 +39,11 @@ impl MaintenanceService for Maintenance {
         Ok(Response::new(result(report)))
     }
 
+    async fn checkpoint(&self, request: Request<CheckpointRequest>) -> Result<Response<CheckpointResult>, Status> {
+        let result = self.keep(request.into_inner()).await?;
+        Ok(Response::new(result))
+    }
+
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Reports>, Status> {
         let reports = verify::verify(self.clone(), request.into_inner()).await?;
         Ok(Response::new(reports))
@@ -40,6 +51,30 @@ impl MaintenanceService for Maintenance {
 }
 
 impl Maintenance {
+    /// Writes a checkpoint, and cleans the ledger below it.
+    async fn keep(&self, request: CheckpointRequest) -> Result<CheckpointResult> {
+        let path = convert::frame_path(request.frame.as_ref())?;
+        let _bee = self.node.bees.lease(&self.shutdown).await?;
+        let names = self.registry.namespace().await?;
+        let frame = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str())?;
+        let written = self.frames.checkpoint(&frame).await?;
+        let cleaned = match request.clean_older_than_s {
+            Some(seconds) => self.frames.clean_log(&frame, Duration::from_secs(seconds)).await?,
+            None => CleanReport::default(),
+        };
+        tracing::info!(frame = %path, version = %written.version, entries_deleted = cleaned.entries, "checkpointed");
+        Ok(CheckpointResult {
+            version: written.version.0,
+            written: written.written,
+            cells: written.cells,
+            bytes: written.bytes,
+            cleaned_below: cleaned.below.map(|Version(version)| version),
+            entries_deleted: cleaned.entries,
+            checkpoints_deleted: cleaned.checkpoints,
+            bytes_deleted: cleaned.bytes,
+        })
+    }
+
     /// One merge at a time for each bee: a merge decodes and encodes on a core of its own.
     async fn merge(&self, request: CompactRequest) -> Result<CompactReport> {
         let frame = convert::frame_path(request.frame.as_ref())?;

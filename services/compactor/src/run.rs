@@ -17,8 +17,8 @@ pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToke
     let bucket = node.bucket.clone();
     let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
-    let ingest = Ingest::new(bucket, registry, frames, settings);
-    let service = Maintenance { node: Arc::clone(&node), ingest, shutdown: shutdown.clone() };
+    let ingest = Ingest::new(bucket, registry.clone(), frames.clone(), settings);
+    let service = Maintenance { node: Arc::clone(&node), registry, frames, ingest, shutdown: shutdown.clone() };
     let routes = Routes::new(MaintenanceServiceServer::new(service));
     let policy = ServerPolicy::of(&node);
     let serving = serve(listener, routes, policy, shutdown.clone());

@@ -8,7 +8,7 @@ use apiary_node::{Role, server::Peer};
 use apiary_proto::{
     ClientError,
     v1::{
-        CompactRequest, CompactResult, VerifyReport, VerifyRequest,
+        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VerifyReport, VerifyRequest,
         maintenance_service_client::MaintenanceServiceClient, maintenance_service_server::MaintenanceService,
     },
 };
@@ -50,6 +50,10 @@ impl MaintenanceService for State {
 
     async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
         hand_on!(self, request, compact)
+    }
+
+    async fn checkpoint(&self, request: Request<CheckpointRequest>) -> Result<Response<CheckpointResult>, Status> {
+        hand_on!(self, request, checkpoint)
     }
 
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {

@@ -1,6 +1,7 @@
 //! One file for each command; the demo has a folder of its own beside this one.
 
 pub(crate) mod cells;
+pub(crate) mod checkpoint;
 pub(crate) mod compact;
 pub(crate) mod health;
 pub(crate) mod history;

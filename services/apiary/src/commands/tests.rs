@@ -34,6 +34,7 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::History(args) => super::history::run(&args, &terminal).await,
         Command::Cells(args) => super::cells::run(&args, &terminal).await,
         Command::Compact(args) => super::compact::run(&args, &terminal).await,
+        Command::Checkpoint(args) => super::checkpoint::run(&args, &terminal).await,
         Command::Verify(args) => super::verify::run(&args, &terminal).await,
         Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
     };
