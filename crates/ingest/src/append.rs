@@ -104,7 +104,7 @@ impl Ingest {
 }
 
 fn report(adds: &[CellEntry], landed: Landed) -> WriteReport {
-    let rows = adds.iter().map(|cell| cell.stats.rows).sum();
+    let rows = adds.iter().map(|cell| cell.rows).sum();
     let kept = if landed.already_applied { &[] } else { adds };
     WriteReport {
         version: landed.version,

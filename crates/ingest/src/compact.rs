@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, collections::HashSet, sync::Arc};
 
 use apiary_cell::{leafcutter, read_cell, sha256_hex};
 use apiary_core::{FramePath, Version};
-use apiary_ledger::{CellEntry, FrameRecord, Snapshot, Transaction};
+use apiary_ledger::{CellEntry, CellId, FrameRecord, Snapshot, Transaction};
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     compute::{CastOptions, cast_with_options},
@@ -82,8 +82,8 @@ impl Ingest {
     async fn merge_or_yield(&self, record: &FrameRecord, group: &[Arc<CellEntry>]) -> Result<Option<Merged>> {
         for attempt in 1..=MERGE_ATTEMPTS_MAX {
             let base = self.frames.snapshot(record).await?;
-            let present: HashSet<&str> = base.cells.iter().map(|cell| cell.path.as_str()).collect();
-            if !group.iter().all(|cell| present.contains(cell.path.as_str())) {
+            let wanted: HashSet<CellId> = group.iter().map(|cell| cell.id).collect();
+            if base.cells.find(&wanted).len() < group.len() {
                 return Ok(None);
             }
             match self.merge(record, base, group).await {
@@ -117,7 +117,7 @@ impl Ingest {
             }
         };
         let (cells, bytes) = (adds.len() as u64, adds.iter().map(|cell| cell.size_bytes).sum());
-        let removes = group.iter().map(|cell| cell.path.clone()).collect();
+        let removes = group.iter().map(|cell| cell.path()).collect();
         let transaction = Transaction::compaction(txn, &self.settings.node, adds, removes);
         let landed = self.land(record, base, transaction, pipeline).await?;
         Ok(Some(Merged { version: landed.version, cells, bytes }))
@@ -136,12 +136,12 @@ impl Ingest {
             while let Some(batch) = batches.next().await {
                 let batch = exact(&batch?, schema)?;
                 rows_in += batch.num_rows() as u64;
-                pipeline.push(cell.partition_values.clone(), batch).await?;
+                pipeline.push(cell.partition_values(), batch).await?;
             }
         }
         let adds = pipeline.finish().await?;
-        let rows_out: u64 = adds.iter().map(|cell| cell.stats.rows).sum();
-        let rows_known: u64 = group.iter().map(|cell| cell.stats.rows).sum();
+        let rows_out: u64 = adds.iter().map(|cell| cell.rows).sum();
+        let rows_known: u64 = group.iter().map(|cell| cell.rows).sum();
         if rows_in != rows_out || rows_in != rows_known {
             return Err(IngestError::Internal(format!(
                 "a merge read {rows_in} rows and wrote {rows_out} where the ledger knows {rows_known}"
@@ -152,13 +152,13 @@ impl Ingest {
 
     /// A cell's batches, its bytes compared with the ledger's checksum. 1 GET.
     async fn open(&self, cell: &CellEntry) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-        let corrupt = |reason: String| IngestError::CorruptCell { key: cell.key.to_string(), reason };
-        let bytes = self.bucket.get(&cell.key).await?;
+        let corrupt = |reason: String| IngestError::CorruptCell { key: cell.key().to_string(), reason };
+        let bytes = self.bucket.get(&cell.key()).await?;
         let bytes = bytes.ok_or_else(|| corrupt("it is not in the bucket".to_owned()))?;
         if bytes.len() as u64 != cell.size_bytes {
             return Err(corrupt(format!("it has {} bytes, the ledger says {}", bytes.len(), cell.size_bytes)));
         }
-        if !cell.sha256.is_empty() && sha256_hex(&bytes) != cell.sha256 {
+        if sha256_hex(&bytes) != cell.sha256() {
             return Err(corrupt("its SHA-256 is not the ledger's".to_owned()));
         }
         let (_, batches) = read_cell(bytes, READ_BATCH_ROWS).map_err(|error| corrupt(error.to_string()))?;
@@ -182,10 +182,10 @@ fn exact(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
 }
 
 /// Groups of at least two small cells of one partition that make about one cell of `target` bytes.
-fn plan(cells: &[Arc<CellEntry>], target: u64) -> Vec<Vec<Arc<CellEntry>>> {
+fn plan<'a>(cells: impl IntoIterator<Item = &'a Arc<CellEntry>>, target: u64) -> Vec<Vec<Arc<CellEntry>>> {
     let mut small: BTreeMap<PartitionText, Vec<Arc<CellEntry>>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| leafcutter::is_small(cell.size_bytes, target)) {
-        small.entry(cell.partition_values.clone()).or_default().push(Arc::clone(cell));
+    for cell in cells.into_iter().filter(|cell| leafcutter::is_small(cell.size_bytes, target)) {
+        small.entry(cell.partition_values()).or_default().push(Arc::clone(cell));
     }
     let mut groups = Vec::new();
     for cells in small.into_values() {
@@ -206,22 +206,23 @@ fn plan(cells: &[Arc<CellEntry>], target: u64) -> Vec<Vec<Arc<CellEntry>>> {
 
 #[cfg(test)]
 mod tests {
-    use apiary_bucket::layout;
     use apiary_core::{CellStats, SeededRng, SystemClock, TxnId};
 
     use super::*;
+    use apiary_ledger::CellFacts;
 
     fn cell(partition: &str, size_bytes: u64) -> Arc<CellEntry> {
         let txn = TxnId::new(&SystemClock, &SeededRng::new(size_bytes));
-        Arc::new(CellEntry {
-            key: layout::cell("f", &txn, 0),
-            path: layout::cell_path(&txn, 0),
+        let facts = CellFacts {
+            folder: "f".to_owned(),
+            id: CellId { txn, n: 0 },
             size_bytes,
             partition_values: vec![("p".to_owned(), Some(partition.to_owned()))],
             stats: CellStats::default(),
-            sha256: String::new(),
+            sha256: "00".repeat(32),
             modified_ms: 0,
-        })
+        };
+        Arc::new(facts.pack().unwrap())
     }
 
     fn sizes(cells: &[Arc<CellEntry>]) -> Vec<Vec<u64>> {

@@ -15,7 +15,7 @@ use std::{
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, EncodedGroup, GroupEncoder};
 use apiary_core::TxnId;
-use apiary_ledger::CellEntry;
+use apiary_ledger::{CellEntry, CellFacts, CellId};
 use arrow::array::RecordBatch;
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{
@@ -94,7 +94,7 @@ impl Pipeline {
             self.take_uploaded().await?;
         }
         let mut cells = std::mem::take(&mut self.done);
-        cells.sort_by(|a, b| a.path.cmp(&b.path));
+        cells.sort_by_key(|cell| cell.id);
         Ok(cells)
     }
 
@@ -179,15 +179,16 @@ async fn upload(
     let size_bytes = cell.bytes.len() as u64;
     let put = timeout(UPLOAD_TIME_MAX, bucket.put(&key, cell.bytes)).await;
     put.map_err(|_| IngestError::Timeout { what: format!("uploading '{key}'"), seconds: UPLOAD_TIME_MAX.as_secs() })??;
-    Ok(CellEntry {
-        path: layout::cell_path(&txn, n),
-        key,
+    let facts = CellFacts {
+        folder: folder.to_owned(),
+        id: CellId { txn, n: u32::try_from(n).map_err(|_| IngestError::TooManyCells { max: CELLS_MAX })? },
         size_bytes,
         partition_values,
         stats: cell.stats,
         sha256: cell.sha256,
         modified_ms: bucket.clock().wall_ms(),
-    })
+    };
+    Ok(facts.pack()?)
 }
 
 /// A task that panicked or was cancelled with its runtime.

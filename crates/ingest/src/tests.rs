@@ -61,8 +61,8 @@ impl Colony {
     async fn rows(&self) -> BTreeMap<(String, i64), usize> {
         let mut rows = BTreeMap::new();
         for cell in &self.snapshot().await.cells {
-            let bytes = self.bucket.get(&cell.key).await.unwrap().unwrap();
-            assert_eq!((bytes.len() as u64, apiary_cell::sha256_hex(&bytes)), (cell.size_bytes, cell.sha256.clone()));
+            let bytes = self.bucket.get(&cell.key()).await.unwrap().unwrap();
+            assert_eq!((bytes.len() as u64, apiary_cell::sha256_hex(&bytes)), (cell.size_bytes, cell.sha256()));
             for batch in read_cell(bytes, 100).unwrap().1 {
                 let batch = batch.unwrap();
                 let (regions, temps) =
@@ -95,7 +95,7 @@ async fn an_append_lands_once_split_by_partition() {
     assert_eq!((report.rows, report.cells, report.retries, report.already_applied), (6, 2, 0, false));
     let snapshot = colony.snapshot().await;
     assert_eq!((snapshot.version, snapshot.rows(), snapshot.bytes()), (report.version, 6, report.bytes));
-    let values: Vec<_> = snapshot.cells.iter().map(|cell| cell.partition_values[0].1.clone().unwrap()).collect();
+    let values: Vec<_> = snapshot.cells.iter().map(|cell| cell.partition_values()[0].1.clone().unwrap()).collect();
     assert_eq!(values, ["north", "south"]);
     let rows = colony.rows().await;
     let wanted = [("north", 0), ("north", 2), ("north", 3), ("north", 5), ("south", 1), ("south", 4)];
@@ -192,7 +192,7 @@ async fn compaction_makes_one_cell_of_many_and_changes_no_row() {
     assert_eq!((report.cells_before, report.cells_after, report.groups_skipped), (12, 2, 0));
     let snapshot = colony.snapshot().await;
     assert_eq!((snapshot.version, snapshot.cells.len(), colony.rows().await), (report.version, 2, rows));
-    assert!(snapshot.cells.iter().all(|cell| cell.stats.columns["temp"].max.is_some()));
+    assert!(snapshot.cells.iter().all(|cell| cell.stats().columns["temp"].max.is_some()));
     let again = colony.ingest.compact(&colony.frame).await.unwrap();
     assert_eq!((again.version, again.cells_after, again.bytes_written), (report.version, 2, 0));
 }
@@ -205,11 +205,11 @@ async fn a_damaged_cell_stops_a_compaction_by_name_and_changes_nothing() {
     }
     let before = colony.snapshot().await;
     let victim = &before.cells[1];
-    let mut bytes = colony.bucket.get(&victim.key).await.unwrap().unwrap().to_vec();
+    let mut bytes = colony.bucket.get(&victim.key()).await.unwrap().unwrap().to_vec();
     bytes[10] ^= 1;
-    colony.bucket.put(&victim.key, bytes.into()).await.unwrap();
+    colony.bucket.put(&victim.key(), bytes.into()).await.unwrap();
     let error = colony.ingest.compact(&colony.frame).await.unwrap_err();
-    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(victim.key.as_str()), "{error}");
+    assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains(victim.key().as_str()), "{error}");
     assert_eq!((colony.snapshot().await.version, colony.cells_stored().await), (before.version, 2));
 }
 
@@ -222,10 +222,10 @@ async fn a_deep_check_opens_every_cell_and_names_the_one_that_was_changed() {
     assert_eq!(colony.ingest.verify_registry().await.unwrap().0.entries, 3);
 
     let cell = Arc::clone(&colony.snapshot().await.cells[0]);
-    let mut body = colony.bucket.get(&cell.key).await.unwrap().unwrap().to_vec();
+    let mut body = colony.bucket.get(&cell.key()).await.unwrap().unwrap().to_vec();
     body[20] ^= 1;
-    colony.bucket.put(&cell.key, body.into()).await.unwrap();
+    colony.bucket.put(&cell.key(), body.into()).await.unwrap();
     assert!(colony.ingest.verify(&colony.frame, false).await.unwrap().is_clean(), "its size is right");
     let deep = colony.ingest.verify(&colony.frame, true).await.unwrap();
-    assert_eq!((deep.problems_total, deep.problems[0].object.as_str()), (1, cell.key.as_str()), "{deep:?}");
+    assert_eq!((deep.problems_total, deep.problems[0].object.as_str()), (1, cell.key().as_str()), "{deep:?}");
 }

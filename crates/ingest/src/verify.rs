@@ -58,7 +58,7 @@ impl Ingest {
     }
 
     async fn look(&self, cell: Arc<CellEntry>) -> Result<Looked> {
-        let Some(body) = self.bucket.get(&cell.key).await? else { return Ok(Looked::Gone) };
+        let Some(body) = self.bucket.get(&cell.key()).await? else { return Ok(Looked::Gone) };
         let checked = tokio::task::spawn_blocking(move || check(&cell, body)).await;
         checked.map_err(crate::pipeline::ended_early)
     }
@@ -72,14 +72,14 @@ enum Looked {
 }
 
 fn check(cell: &CellEntry, body: Bytes) -> Looked {
-    let wrong = |why: String| Looked::Wrong(cell.key.to_string(), why);
+    let wrong = |why: String| Looked::Wrong(cell.key().to_string(), why);
     let sha256 = sha256_hex(&body);
-    if sha256 != cell.sha256 {
-        return wrong(format!("its bytes have the checksum {sha256}, and the ledger says {}", cell.sha256));
+    if sha256 != cell.sha256() {
+        return wrong(format!("its bytes have the checksum {sha256}, and the ledger says {}", cell.sha256()));
     }
     match rows_of(body) {
-        Ok(rows) if rows == cell.stats.rows => Looked::Right,
-        Ok(rows) => wrong(format!("it holds {rows} rows, and the ledger says {}", cell.stats.rows)),
+        Ok(rows) if rows == cell.rows => Looked::Right,
+        Ok(rows) => wrong(format!("it holds {rows} rows, and the ledger says {}", cell.rows)),
         Err(error) if error.kind() == ErrorKind::Corrupt => wrong(error.to_string()),
         Err(error) => wrong(format!("it cannot be opened: {error}")),
     }

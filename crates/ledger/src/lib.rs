@@ -14,11 +14,14 @@
 //! | `conflict` | which transactions may pass which |
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
+//! | `cell_entry`, `packed`, `cells` | a cell in few bytes, and the list of them that versions share |
 //! | `frames/` | reading and committing frames, their history, the check of everything |
 //! | `vacuum/` | what may be deleted, and how: its essay, its decisions, pins |
 //! | `namespace`, `registry`, `registry_entry` | names: what they are, how they are created, renamed and dropped, their entries as bytes |
 //! | `delta_schema`, `partition_text`, `text`, `value` | Arrow types and values as Delta spells them |
 
+mod cell_entry;
+mod cells;
 mod commit;
 mod conflict;
 pub mod delta_schema;
@@ -30,6 +33,7 @@ mod header;
 mod idempotency;
 mod log;
 mod namespace;
+mod packed;
 pub mod partition_text;
 mod registry;
 mod registry_entry;
@@ -41,11 +45,13 @@ mod transaction;
 mod vacuum;
 pub mod value;
 
+pub use cell_entry::{CellEntry, CellFacts, CellId};
+pub use cells::{Cells, Chunk};
 pub use error::{LedgerError, Result};
 pub use frames::{CheckpointReport, CleanReport, Frames, History, HistoryEntry, Moved, Problem, VerifyReport};
 pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
-pub use snapshot::{CellEntry, Snapshot, Tail};
+pub use snapshot::{Snapshot, Tail};
 pub use spec::FrameSpec;
 pub use transaction::{CellFilter, Change, CommitOutcome, IdempotencyKey, Kind, PartitionValues, Scope, Transaction};
 pub use vacuum::{

@@ -1,20 +1,15 @@
 //! How entries make a snapshot. Begins with nothing or with a snapshot, takes entries in order, ends in a snapshot.
 //!
-//! A frame of a hundred thousand cells is extended by an entry of one: its list of cells is copied once for a whole
-//! run of entries, as pointers; an index by path is made only if some entry removes cells.
+//! A frame of a hundred thousand cells is extended by an entry of one for about the cost of that one: all but the last
+//! piece of the list is shared with the version before (see `cells`).
 
-use std::{
-    borrow::Borrow,
-    collections::HashMap,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
-    CellEntry, Kind, LedgerError, Result, Snapshot, delta_schema,
-    entry::{self, ARROW_SCHEMA, FrameEntry, Metadata},
+    CellId, Cells, Kind, LedgerError, Result, Snapshot, delta_schema,
+    entry::{ARROW_SCHEMA, CellReader, FrameEntry, Metadata},
     header::Head,
     idempotency::{Idempotency, Used},
     log::Read,
@@ -27,9 +22,10 @@ pub(crate) struct Replay {
     folder: String,
     schema: SchemaRef,
     partition_by: Vec<String>,
-    /// Cells in the order of their entries; those removed leave a hole until the end.
-    cells: Vec<Option<Arc<CellEntry>>>,
-    index: Option<HashMap<ByPath, usize>>,
+    /// Cells in the order of their entries.
+    cells: Cells,
+    /// Reads cells as the newest metadata has them.
+    reader: Option<CellReader>,
     idem: Idempotency,
     about: Option<Arc<About>>,
     tail: Tail,
@@ -44,8 +40,8 @@ impl Replay {
             folder: folder.to_owned(),
             schema: Arc::new(Schema::empty()),
             partition_by: Vec::new(),
-            cells: Vec::new(),
-            index: None,
+            cells: Cells::default(),
+            reader: None,
             idem: Idempotency::default(),
             about: None,
             tail: Tail::default(),
@@ -60,8 +56,8 @@ impl Replay {
             folder: snapshot.folder.clone(),
             schema: Arc::clone(&snapshot.schema),
             partition_by: snapshot.partition_by.clone(),
-            cells: snapshot.cells.iter().map(|cell| Some(Arc::clone(cell))).collect(),
-            index: None,
+            cells: snapshot.cells.clone(),
+            reader: None,
             idem: snapshot.idem.clone(),
             about: Some(Arc::clone(&snapshot.about)),
             tail: snapshot.tail,
@@ -81,30 +77,36 @@ impl Replay {
         if self.head.is_none() && entry.protocol.is_none() {
             return Err(LedgerError::corrupt(object, "a frame's first entry must name its protocol"));
         }
-        for remove in &entry.removes {
-            let hole = self.index().remove(remove.path.as_str());
-            let Some(at) = hole else {
-                return Err(LedgerError::corrupt(object, format!("it removes '{}', which is not there", remove.path)));
-            };
-            self.cells[at] = None;
-        }
-        for add in &entry.adds {
-            let cell = entry::cell_of(add, &self.folder, &self.schema, &self.partition_by);
-            let cell = Arc::new(cell.map_err(|why| LedgerError::corrupt(object, why))?);
-            let at = self.cells.len();
-            if let Some(index) = &mut self.index
-                && index.insert(ByPath(Arc::clone(&cell)), at).is_some()
-            {
-                return Err(LedgerError::corrupt(object, format!("it adds '{}', which is there already", add.path)));
-            }
-            self.cells.push(Some(cell));
-        }
+        self.remove(object, entry)?;
+        self.add(object, entry)?;
         self.note(entry);
         self.remember(read);
         self.dropped |= ends(entry);
         self.tail.entries += 1;
         self.tail.bytes += read.bytes;
         self.head = Some(read.head.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, object: &str, entry: &FrameEntry) -> Result<()> {
+        let absent = |path: &str| LedgerError::corrupt(object, format!("it removes '{path}', which is not there"));
+        let ids = entry.removes.iter().map(|remove| CellId::of_path(&remove.path).ok_or_else(|| absent(&remove.path)));
+        let gone = ids.collect::<Result<HashSet<CellId>>>()?;
+        self.cells.remove(&gone).map_err(|id| absent(&id.path()))
+    }
+
+    fn add(&mut self, object: &str, entry: &FrameEntry) -> Result<()> {
+        if entry.adds.is_empty() {
+            return Ok(());
+        }
+        let reader = self.reader.get_or_insert_with(|| CellReader::new(&self.folder, &self.schema, &self.partition_by));
+        let cells = entry.adds.iter().map(|add| reader.read(add).map(Arc::new));
+        let cells = cells.collect::<Result<Vec<_>, String>>().map_err(|why| LedgerError::corrupt(object, why))?;
+        let ids: HashSet<CellId> = cells.iter().map(|cell| cell.id).collect();
+        if let Some(id) = self.cells.any(&ids) {
+            return Err(LedgerError::corrupt(object, format!("it adds '{}', which is there already", id.path())));
+        }
+        self.cells.extend(cells);
         Ok(())
     }
 
@@ -118,6 +120,7 @@ impl Replay {
             return Err(LedgerError::corrupt(object, format!("the partition column '{unknown}' is not in its schema")));
         }
         self.partition_by.clone_from(&metadata.partition_columns);
+        self.reader = None;
         Ok(())
     }
 
@@ -144,15 +147,6 @@ impl Replay {
         }
     }
 
-    fn index(&mut self) -> &mut HashMap<ByPath, usize> {
-        let cells = &self.cells;
-        self.index.get_or_insert_with(|| {
-            let there =
-                cells.iter().enumerate().filter_map(|(at, cell)| Some((ByPath(Arc::clone(cell.as_ref()?)), at)));
-            there.collect()
-        })
-    }
-
     /// The frame as it is now, or `None` if no entry was there.
     pub(crate) fn finish(self) -> Option<Snapshot> {
         let (head, about) = (self.head?, self.about?);
@@ -160,7 +154,7 @@ impl Replay {
             version: head.version,
             schema: self.schema,
             partition_by: self.partition_by,
-            cells: self.cells.into_iter().flatten().collect(),
+            cells: self.cells,
             folder: self.folder,
             head,
             idem: self.idem,
@@ -174,28 +168,4 @@ impl Replay {
 /// Whether an entry is a frame's terminal one. No checkpoint is made of a dropped frame, so none can hide it.
 pub(crate) fn ends(entry: &FrameEntry) -> bool {
     entry.header.txns.iter().any(|txn| txn.kind == Kind::Drop.as_str())
-}
-
-/// A cell found by its path.
-#[derive(Debug)]
-struct ByPath(Arc<CellEntry>);
-
-impl Borrow<str> for ByPath {
-    fn borrow(&self) -> &str {
-        &self.0.path
-    }
-}
-
-impl PartialEq for ByPath {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.path == other.0.path
-    }
-}
-
-impl Eq for ByPath {}
-
-impl Hash for ByPath {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.path.as_str().hash(state);
-    }
 }

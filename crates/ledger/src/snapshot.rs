@@ -2,34 +2,15 @@
 
 use std::sync::Arc;
 
-use apiary_bucket::Key;
-use apiary_core::{CellStats, Version};
+use apiary_core::Version;
 use arrow::datatypes::SchemaRef;
 
 use crate::{
+    Cells,
     entry::{Metadata, Protocol},
     header::Head,
     idempotency::Idempotency,
 };
-
-/// A cell as the ledger knows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CellEntry {
-    /// Its key in the bucket.
-    pub key: Key,
-    /// Its path relative to the frame's folder.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// One value for each partition column, in their order, as text (see [`crate::partition_text`]); `None` is NULL.
-    pub partition_values: Vec<(String, Option<String>)>,
-    /// What is known of its rows.
-    pub stats: CellStats,
-    /// SHA-256 of its bytes, in hexadecimal.
-    pub sha256: String,
-    /// When it was written, in milliseconds since 1970 by its writer's clock.
-    pub modified_ms: i64,
-}
 
 /// What a frame's ledger says of the frame itself, word for word.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +40,7 @@ pub struct Snapshot {
     /// The partition columns.
     pub partition_by: Vec<String>,
     /// The cells that make up the frame, oldest first.
-    pub cells: Vec<Arc<CellEntry>>,
+    pub cells: Cells,
     /// The frame's folder.
     pub(crate) folder: String,
     /// The last entry read: where the hash chain and the clock go on.
@@ -78,13 +59,13 @@ impl Snapshot {
     /// Rows in all cells.
     #[must_use]
     pub fn rows(&self) -> u64 {
-        self.cells.iter().map(|cell| cell.stats.rows).sum()
+        self.cells.rows()
     }
 
     /// Bytes of all cells.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.cells.iter().map(|cell| cell.size_bytes).sum()
+        self.cells.bytes()
     }
 
     /// The checkpoint that this snapshot was made from, and what came after it; there may be newer checkpoints.

@@ -112,7 +112,7 @@ impl Scope {
         match self {
             Self::Nothing => false,
             Self::All => true,
-            Self::Partitions(partitions) => partitions.contains(&cell.partition_values),
+            Self::Partitions(partitions) => partitions.contains(&cell.partition_values()),
             Self::Where(CellFilter(matches)) => matches(cell),
         }
     }

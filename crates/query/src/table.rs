@@ -74,13 +74,13 @@ impl FrameTable {
         let mut kept: Vec<usize> = (0..cells.len()).filter(|cell| pruned.dropped_by[*cell].is_none()).collect();
         let before = kept.len();
         if let (Some(limit), true) = (limit, filters.is_empty()) {
-            kept.truncate(groups::cells_within(limit, kept.iter().map(|cell| cells[*cell].stats.rows)));
+            kept.truncate(groups::cells_within(limit, kept.iter().map(|cell| cells[*cell].rows)));
         }
         let conjunct = |reason: usize| pruned.reasons[reason].conjunct.clone();
         let report = |(at, cell): (usize, &Arc<apiary_ledger::CellEntry>)| CellReport {
-            path: cell.path.clone(),
+            path: cell.path(),
             bytes: cell.size_bytes,
-            rows: cell.stats.rows,
+            rows: cell.rows,
             pruned_by: pruned.dropped_by[at]
                 .map(conjunct)
                 .or_else(|| kept.binary_search(&at).is_err().then(|| "LIMIT".to_owned())),
@@ -104,7 +104,7 @@ impl FrameTable {
     fn file(&self, cell: usize) -> DfResult<PartitionedFile> {
         let cell = &self.snapshot.cells[cell];
         let meta = ObjectMeta {
-            location: cell.key.to_path().map_err(|error| DataFusionError::External(Box::new(error)))?,
+            location: cell.key().to_path().map_err(|error| DataFusionError::External(Box::new(error)))?,
             last_modified: chrono::DateTime::from_timestamp_millis(cell.modified_ms).unwrap_or_default(),
             size: cell.size_bytes,
             e_tag: None,

@@ -65,9 +65,9 @@ fn message(snapshot: &Snapshot, n: usize) -> v1::CellsResponse {
 }
 
 fn cell(schema: &Schema, cell: &CellEntry) -> v1::Cell {
-    let partition = cell.partition_values.iter();
+    let partition = cell.partition_values().into_iter();
     let bounds = schema.fields().iter().filter_map(|field| {
-        let known = cell.stats.columns.get(field.name())?;
+        let known = cell.column(field.name())?;
         let text = |bound: &Option<StatValue>| shown(field.name(), bound.as_ref()?, field.data_type());
         Some(v1::ColumnBounds {
             column: field.name().clone(),
@@ -79,13 +79,11 @@ fn cell(schema: &Schema, cell: &CellEntry) -> v1::Cell {
         })
     });
     v1::Cell {
-        path: cell.path.clone(),
-        partition: partition
-            .map(|(column, value)| v1::PartitionValue { column: column.clone(), value: value.clone() })
-            .collect(),
-        rows: cell.stats.rows,
+        path: cell.path(),
+        partition: partition.map(|(column, value)| v1::PartitionValue { column, value }).collect(),
+        rows: cell.rows,
         bytes: cell.size_bytes,
-        sha256: cell.sha256.clone(),
+        sha256: cell.sha256(),
         written_ms: cell.modified_ms,
         bounds: bounds.collect(),
     }

@@ -124,13 +124,13 @@ fn commit_info(
 
 fn remove_of(cell: &CellEntry, now_ms: i64, data_change: bool) -> Remove {
     Remove {
-        path: cell.path.clone(),
+        path: cell.path(),
         deletion_timestamp: now_ms,
         data_change,
         extended_file_metadata: true,
-        partition_values: cell.partition_values.iter().cloned().collect(),
+        partition_values: cell.partition_values().into_iter().collect(),
         size: cell.size_bytes,
-        stats: counts::of_rows(cell.stats.rows),
+        stats: counts::of_rows(cell.rows),
     }
 }
 

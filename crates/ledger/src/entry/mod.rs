@@ -16,7 +16,7 @@ pub(crate) use actions::{Add, Metadata, Protocol, Remove};
 pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
 pub(crate) use encode::{ARROW_SCHEMA, commit, create, seal};
-pub(crate) use stats::{cell_of, readable};
+pub(crate) use stats::{CellReader, readable};
 pub(crate) use strict::lines;
 
 #[cfg(test)]

@@ -3,16 +3,15 @@
 //! Bounds stand in Delta's `stats`. Delta has no word for "this bound is not itself a value of the column", so that
 //! stands in the tag `apiary.inexact`: column name to `min`, `max` or `both`. A bound that is absent is never exact.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_bucket::layout;
 use apiary_core::{CellStats, ColumnStats, StatValue};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Add, bounds, strict};
-use crate::{CellEntry, partition_text, value::ValueClass};
+use crate::{CellEntry, CellId, cell_entry::Shape, packed::Packer, partition_text, value::ValueClass};
 
 const SHA256_TAG: &str = "apiary.sha256";
 const INEXACT_TAG: &str = "apiary.inexact";
@@ -32,14 +31,14 @@ struct Stats {
 
 /// The `add` action of a cell.
 pub(super) fn add_of(cell: &CellEntry, schema: &Schema, data_change: bool) -> Result<Add, serde_json::Error> {
-    let (stats, inexact) = encode(&cell.stats, schema)?;
-    let mut tags = BTreeMap::from([(SHA256_TAG.to_owned(), cell.sha256.clone())]);
+    let (stats, inexact) = encode(&cell.stats(), schema)?;
+    let mut tags = BTreeMap::from([(SHA256_TAG.to_owned(), cell.sha256())]);
     if !inexact.is_empty() {
         tags.insert(INEXACT_TAG.to_owned(), serde_json::to_string(&inexact)?);
     }
     Ok(Add {
-        path: cell.path.clone(),
-        partition_values: cell.partition_values.iter().cloned().collect(),
+        path: cell.path(),
+        partition_values: cell.partition_values().into_iter().collect(),
         size: cell.size_bytes,
         modification_time: cell.modified_ms,
         data_change,
@@ -48,47 +47,76 @@ pub(super) fn add_of(cell: &CellEntry, schema: &Schema, data_change: bool) -> Re
     })
 }
 
-/// The cell of an `add` action; the error ends a sentence that names the entry.
-pub(crate) fn cell_of(add: &Add, folder: &str, schema: &Schema, by: &[String]) -> Result<CellEntry, String> {
-    let refuse = |why: &str| Err(format!("the cell '{}' {why}", add.path));
-    // Our own names alone: none of their characters needs Delta's URL encoding, none leads out of the folder.
-    if layout::parse_cell_path(&add.path).is_none() {
-        return refuse("has a path that is not cells/<transaction>-<number>.parquet");
+/// Reads cells of one frame, as long as its schema stays as it is.
+#[derive(Debug)]
+pub(crate) struct CellReader {
+    schema: SchemaRef,
+    shape: Arc<Shape>,
+}
+
+impl CellReader {
+    pub(crate) fn new(folder: &str, schema: &SchemaRef, by: &[String]) -> Self {
+        let mut columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        columns.sort_unstable();
+        let shape = Shape { folder: folder.to_owned(), partition_by: by.to_vec(), columns };
+        Self { schema: Arc::clone(schema), shape: Arc::new(shape) }
     }
-    let key = layout::in_folder(folder, &add.path).map_err(|error| error.to_string())?;
-    let Some(stats) = &add.stats else { return refuse("has no statistics") };
-    let inexact = add.tags.get(INEXACT_TAG).map_or("{}", String::as_str);
-    let stats = decode(stats, inexact, schema).map_err(|why| format!("the cell '{}': {why}", add.path))?;
-    let Some(sha256) = add.tags.get(SHA256_TAG) else { return refuse("has no checksum") };
-    let named: BTreeSet<&String> = add.partition_values.keys().collect();
-    if named != by.iter().collect() {
-        return refuse("does not name the frame's partition columns");
-    }
-    let mut partition_values = Vec::with_capacity(by.len());
-    for column in by {
-        // Delta reads the empty text as NULL.
-        let value = add.partition_values[column].clone().filter(|text| !text.is_empty());
-        let field = schema.field_with_name(column).map_err(|error| error.to_string())?;
-        if let Some(text) = &value {
-            partition_text::from_text(column, text, field.data_type()).map_err(|error| error.to_string())?;
+
+    /// The cell of an `add` action; the error ends a sentence that names the entry.
+    pub(crate) fn read(&self, add: &Add) -> Result<CellEntry, String> {
+        let refuse = |why: &str| Err(format!("the cell '{}' {why}", add.path));
+        // Our own names alone: none of their characters needs Delta's URL encoding, none leads out of the folder.
+        let Some(id) = CellId::of_path(&add.path) else {
+            return refuse("has a path that is not cells/<transaction>-<number>.parquet");
+        };
+        let Some(stats) = &add.stats else { return refuse("has no statistics") };
+        let inexact = add.tags.get(INEXACT_TAG).map_or("{}", String::as_str);
+        let stats = decode(stats, inexact, &self.schema).map_err(|why| format!("the cell '{}': {why}", add.path))?;
+        let mut sha256 = [0; 32];
+        let Some(Ok(())) = add.tags.get(SHA256_TAG).map(|text| hex::decode_to_slice(text, &mut sha256)) else {
+            return refuse("has no checksum");
+        };
+        let mut packed = Packer::new(&self.partition_values(add)?);
+        for (name, column) in &stats.columns {
+            // What is said of a column that the frame has no more is left out.
+            if let Ok(at) = self.shape.columns.binary_search(name) {
+                packed.column(at, column);
+            }
         }
-        partition_values.push((column.clone(), value));
+        Ok(CellEntry {
+            shape: Arc::clone(&self.shape),
+            id,
+            size_bytes: add.size,
+            rows: stats.rows,
+            modified_ms: add.modification_time,
+            sha256,
+            packed: packed.finish(),
+        })
     }
-    Ok(CellEntry {
-        key,
-        path: add.path.clone(),
-        size_bytes: add.size,
-        partition_values,
-        stats,
-        sha256: sha256.clone(),
-        modified_ms: add.modification_time,
-    })
+
+    fn partition_values<'a>(&self, add: &'a Add) -> Result<Vec<Option<&'a str>>, String> {
+        let by = &self.shape.partition_by;
+        let named = by.iter().filter(|column| add.partition_values.contains_key(*column)).count();
+        if named != by.len() || named != add.partition_values.len() {
+            return Err(format!("the cell '{}' does not name the frame's partition columns", add.path));
+        }
+        let value = |column: &String| {
+            // Delta reads the empty text as NULL.
+            let value = add.partition_values[column].as_deref().filter(|text| !text.is_empty());
+            let field = self.schema.field_with_name(column).map_err(|error| error.to_string())?;
+            if let Some(text) = value {
+                partition_text::from_text(column, text, field.data_type()).map_err(|error| error.to_string())?;
+            }
+            Ok(value)
+        };
+        by.iter().map(value).collect()
+    }
 }
 
 /// Whether the `add` action of a cell makes a cell again; if not, why.
-pub(crate) fn readable(cell: &CellEntry, folder: &str, schema: &Schema, by: &[String]) -> Result<(), String> {
-    let add = add_of(cell, schema, true).map_err(|error| error.to_string())?;
-    cell_of(&add, folder, schema, by).map(drop)
+pub(crate) fn readable(cell: &CellEntry, reader: &CellReader) -> Result<(), String> {
+    let add = add_of(cell, &reader.schema, true).map_err(|error| error.to_string())?;
+    reader.read(&add).map(drop)
 }
 
 /// Delta's `stats` and the columns whose bounds are not exact.

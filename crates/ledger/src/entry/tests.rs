@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_bucket::layout;
 use apiary_core::{CellStats, ColumnStats, FrameId, StatValue, TxnId, Version};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{CellEntry, FrameSpec, IdempotencyKey, LedgerError, Transaction, header::Place};
+use crate::{CellEntry, CellFacts, CellId, FrameSpec, IdempotencyKey, LedgerError, Transaction, header::Place};
 
 const FOLDER: &str = "h/b/f-0123abcd";
 
@@ -37,16 +36,20 @@ fn schema() -> SchemaRef {
 }
 
 fn cell(stats: CellStats) -> CellEntry {
-    let path = layout::cell_path(&txn_id(), 0);
-    CellEntry {
-        key: layout::in_folder(FOLDER, &path).unwrap(),
-        path,
+    let facts = CellFacts {
+        folder: FOLDER.into(),
+        id: CellId { txn: txn_id(), n: 0 },
         size_bytes: 4711,
         partition_values: vec![("region".into(), Some("EU".into()))],
         stats,
         sha256: "cd".repeat(32),
         modified_ms: 1_750_000_000_000,
-    }
+    };
+    facts.pack().unwrap()
+}
+
+fn read(add: &Add) -> Result<CellEntry, String> {
+    CellReader::new(FOLDER, &schema(), &["region".to_owned()]).read(add)
 }
 
 fn exact(min: StatValue, max: StatValue, nulls: u64) -> ColumnStats {
@@ -97,7 +100,7 @@ fn any_stats() -> impl Strategy<Value = CellStats> {
 fn round_trip(cell: &CellEntry) -> CellEntry {
     let add = stats::add_of(cell, &schema(), true).unwrap();
     let add: Add = serde_json::from_str(&serde_json::to_string(&add).unwrap()).unwrap();
-    cell_of(&add, FOLDER, &schema(), &["region".to_owned()]).unwrap()
+    read(&add).unwrap()
 }
 
 proptest! {
@@ -114,7 +117,7 @@ proptest! {
         body[at] = to;
         if let Ok(entry) = decode("o", &body) {
             for add in &entry.adds {
-                let _ = cell_of(add, FOLDER, &schema(), &["region".to_owned()]);
+                let _ = read(add);
             }
         }
     }
@@ -126,7 +129,7 @@ fn bounds_that_json_cannot_hold_are_left_out() {
         ("float".to_owned(), exact(StatValue::Float(f64::NEG_INFINITY), StatValue::Float(1.0), 0)),
         ("date".to_owned(), exact(StatValue::Date(0), StatValue::Date(i32::MAX), 0)),
     ]);
-    let back = round_trip(&cell(CellStats { rows: 9, columns })).stats.columns;
+    let back = round_trip(&cell(CellStats { rows: 9, columns })).stats().columns;
     assert_eq!((&back["float"].min, back["float"].min_exact), (&None, false));
     assert_eq!((&back["float"].max, back["float"].max_exact), (&Some(StatValue::Float(1.0)), true));
     assert_eq!((&back["date"].max, back["date"].max_exact), (&None, false));
@@ -256,7 +259,7 @@ fn a_cell_that_contradicts_its_frame_is_refused() {
     let read = |change: &dyn Fn(&mut Add)| {
         let mut add = entry.adds[0].clone();
         change(&mut add);
-        cell_of(&add, FOLDER, &schema(), &["region".to_owned()])
+        read(&add)
     };
     assert!(read(&|_| {}).is_ok());
     assert!(read(&|add| add.path = "../../x.parquet".into()).is_err());
@@ -268,7 +271,9 @@ fn a_cell_that_contradicts_its_frame_is_refused() {
     assert!(read(&|add| add.stats = Some(upside_down.into())).is_err());
     // Delta's NULL.
     assert_eq!(
-        read(&|add| drop(add.partition_values.insert("region".into(), Some(String::new())))).unwrap().partition_values,
+        read(&|add| drop(add.partition_values.insert("region".into(), Some(String::new()))))
+            .unwrap()
+            .partition_values(),
         [("region".to_owned(), None)]
     );
 }

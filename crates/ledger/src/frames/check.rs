@@ -2,9 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use apiary_bucket::layout;
-
-use crate::{CellEntry, Kind, LedgerError, Result, Snapshot, Transaction, entry};
+use crate::{CellEntry, CellId, Kind, LedgerError, Result, Snapshot, Transaction, entry};
 
 /// Most cells that one transaction adds and removes.
 const ACTIONS_MAX: usize = 1_000_000;
@@ -24,17 +22,18 @@ pub(super) fn check(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEn
     if txn.kind == Kind::Append && !txn.removes.is_empty() {
         return refuse("an append removes nothing".to_owned());
     }
+    let reader = entry::CellReader::new(&base.folder, &base.schema, &base.partition_by);
     for cell in &txn.adds {
         if let Err(why) = check_cell(base, txn, cell) {
-            return refuse(format!("the cell '{}' {why}", cell.path));
+            return refuse(format!("the cell '{}' {why}", cell.path()));
         }
         // What nobody can read back, a bound beyond its column's type for one, would close the frame to every reader.
-        if let Err(why) = entry::readable(cell, &base.folder, &base.schema, &base.partition_by) {
+        if let Err(why) = entry::readable(cell, &reader) {
             return refuse(why);
         }
     }
     let removed = find(base, txn)?;
-    let rows = |cells: &mut dyn Iterator<Item = &CellEntry>| cells.map(|cell| cell.stats.rows).sum::<u64>();
+    let rows = |cells: &mut dyn Iterator<Item = &CellEntry>| cells.map(|cell| cell.rows).sum::<u64>();
     let (before, after) = (rows(&mut removed.iter().map(AsRef::as_ref)), rows(&mut txn.adds.iter()));
     if txn.kind == Kind::Compaction && before != after {
         return refuse(format!("a compaction changes no row, but {before} rows would become {after}"));
@@ -43,17 +42,17 @@ pub(super) fn check(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEn
 }
 
 fn check_cell(base: &Snapshot, txn: &Transaction, cell: &CellEntry) -> Result<(), String> {
-    if layout::parse_cell_path(&cell.path).is_none_or(|(id, _)| id != txn.id) {
+    if cell.id.txn != txn.id {
         return Err("is not named by its transaction".to_owned());
     }
-    if layout::in_folder(&base.folder, &cell.path).ok().as_ref() != Some(&cell.key) {
-        return Err(format!("has the key '{}', which is not in the frame's folder", cell.key));
+    if cell.folder() != base.folder {
+        return Err(format!("has the key '{}', which is not in the frame's folder", cell.key()));
     }
-    let named = cell.partition_values.iter().map(|(name, _)| name);
-    if !named.eq(&base.partition_by) {
+    let values = cell.partition_values();
+    if !values.iter().map(|(name, _)| name).eq(&base.partition_by) {
         return Err(format!("must have one value for each partition column, in their order: {:?}", base.partition_by));
     }
-    if cell.partition_values.iter().any(|(_, value)| value.as_deref() == Some("")) {
+    if values.iter().any(|(_, value)| value.as_deref() == Some("")) {
         return Err("has an empty partition value, which means NULL to readers of Delta".to_owned());
     }
     Ok(())
@@ -64,9 +63,8 @@ fn find(base: &Snapshot, txn: &Transaction) -> Result<Vec<Arc<CellEntry>>> {
     if txn.removes.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: HashSet<&str> = txn.removes.iter().map(String::as_str).collect();
-    let found = base.cells.iter().filter(|cell| wanted.contains(cell.path.as_str()));
-    let found: Vec<Arc<CellEntry>> = found.map(Arc::clone).collect();
+    let wanted: HashSet<CellId> = txn.removes.iter().filter_map(|path| CellId::of_path(path)).collect();
+    let found = base.cells.find(&wanted);
     if found.len() == txn.removes.len() {
         return Ok(found);
     }

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use self::faulty::{Fault, Faulty, QuickClock};
 use super::*;
-use crate::{FrameSpec, Registry};
+use crate::{CellFacts, CellId, FrameSpec, Registry};
 
 fn over(faulty: &Faulty) -> Bucket {
     Bucket::over(Arc::new(faulty.clone()), Arc::new(QuickClock::default()), Arc::new(SeededRng::new(7)))
@@ -27,19 +27,18 @@ async fn make(bucket: &Bucket) -> Arc<FrameRecord> {
 }
 
 fn append(frame: &FrameRecord, id: TxnId, rows: u64) -> Transaction {
-    let path = layout::cell_path(&id, 0);
     let bound = Some(StatValue::Int(1));
     let n = ColumnStats { min: bound.clone(), max: bound, null_count: Some(0), min_exact: true, max_exact: true };
-    let cell = CellEntry {
-        key: layout::in_folder(&frame.folder, &path).unwrap(),
-        path,
+    let cell = CellFacts {
+        folder: frame.folder.clone(),
+        id: CellId { txn: id, n: 0 },
         size_bytes: 10,
         partition_values: vec![],
         stats: CellStats { rows, columns: BTreeMap::from([("n".to_owned(), n)]) },
-        sha256: "00".into(),
+        sha256: "00".repeat(32),
         modified_ms: 1,
     };
-    Transaction::append(id, "n", vec![cell])
+    Transaction::append(id, "n", vec![cell.pack().unwrap()])
 }
 
 fn id(seed: u64) -> TxnId {
@@ -191,8 +190,8 @@ async fn a_compaction_passes_appends_and_yields_to_another_compaction() {
     let base = frames.snapshot(&frame).await.unwrap();
     let compact = |seed: u64, cells: std::ops::Range<usize>| Transaction {
         kind: crate::Kind::Compaction,
-        removes: base.cells[cells.clone()].iter().map(|cell| cell.path.clone()).collect(),
-        ..append(&frame, id(seed), base.cells[cells].iter().map(|cell| cell.stats.rows).sum())
+        removes: base.cells.iter().take(cells.end).skip(cells.start).map(|cell| cell.path()).collect(),
+        ..append(&frame, id(seed), base.cells.iter().take(cells.end).skip(cells.start).map(|cell| cell.rows).sum())
     };
     frames.commit(&frame, Arc::clone(&base), append(&frame, id(5), 5)).await.unwrap();
     let done = frames.commit(&frame, Arc::clone(&base), compact(6, 0..2)).await.unwrap();
@@ -215,7 +214,7 @@ async fn a_transaction_that_contradicts_itself_is_refused_before_it_is_written()
     let mut foreign = good.clone();
     foreign.id = id(2);
     let mut misplaced = good.clone();
-    misplaced.adds[0].key = layout::format();
+    misplaced.adds[0] = CellFacts { folder: "elsewhere".into(), ..good.adds[0].facts() }.pack().unwrap();
     let empty = Transaction { adds: vec![], ..good.clone() };
     let vanished = Transaction { kind: crate::Kind::Compaction, removes: vec!["cells/x".into()], ..good.clone() };
     let rows_lost = Transaction { kind: crate::Kind::Compaction, ..good };
@@ -233,7 +232,9 @@ async fn a_cell_that_nobody_could_read_back_is_refused_before_it_is_written() {
     let frames = Frames::new(bucket.clone());
     let base = frames.snapshot(&frame).await.unwrap();
     let mut bad = append(&frame, id(1), 5);
-    bad.adds[0].stats.columns.get_mut("n").unwrap().min = Some(StatValue::Int(2));
+    let mut facts = bad.adds[0].facts();
+    facts.stats.columns.get_mut("n").unwrap().min = Some(StatValue::Int(2));
+    bad.adds[0] = facts.pack().unwrap();
     let error = frames.commit(&frame, Arc::clone(&base), bad).await.unwrap_err();
     assert!(error.to_string().contains("contradict"), "{error}");
     let good = append(&frame, id(2), 5);
@@ -270,7 +271,7 @@ async fn two_writers_of_fifty_appends_each_lose_nothing() {
     a.unwrap();
     b.unwrap();
     let after = cold(&bucket, &frame).await;
-    let paths: HashSet<&str> = after.cells.iter().map(|cell| cell.path.as_str()).collect();
+    let paths: HashSet<CellId> = after.cells.iter().map(|cell| cell.id).collect();
     assert_eq!((after.rows(), paths.len()), (100, 100));
 }
 

@@ -126,8 +126,8 @@ impl Frames {
         if !missing.is_empty() {
             // What a writer removed since the check began may be gone by now, and rightly.
             let now = self.snapshot(frame).await?;
-            let named: BTreeSet<&str> = now.cells.iter().map(|cell| cell.key.as_str()).collect();
-            for (key, why) in missing.into_iter().filter(|(key, _)| named.contains(key.as_str())) {
+            let named: BTreeSet<String> = now.cells.iter().map(|cell| cell.key().to_string()).collect();
+            for (key, why) in missing.into_iter().filter(|(key, _)| named.contains(key)) {
                 report.found(key, why, RESTORE);
             }
         }
@@ -212,17 +212,17 @@ fn cells(
     let mut missing = Vec::new();
     let mut sizes: HashMap<&str, u64> = there.iter().map(|object| (object.key.as_str(), object.size)).collect();
     for cell in &newest.cells {
-        let why = match sizes.remove(cell.key.as_str()) {
+        let why = match sizes.remove(cell.key().as_str()) {
             Some(size) if size == cell.size_bytes => {
                 report.cells += 1;
-                report.rows += cell.stats.rows;
+                report.rows += cell.rows;
                 report.bytes += size;
                 continue;
             }
             Some(size) => format!("it has {size} bytes, and the ledger says {}", cell.size_bytes),
             None => "it is missing".to_owned(),
         };
-        missing.push((cell.key.to_string(), why));
+        missing.push((cell.key().to_string(), why));
     }
     let within = |key: &str| key.strip_prefix(&newest.folder).map(|rest| rest.trim_start_matches('/').to_owned());
     for (key, size) in sizes {

@@ -12,7 +12,7 @@ use apiary_core::{BoxName, CellStats, ColumnStats, ErrorKind, FramePath, HiveNam
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::*;
-use crate::{CellEntry, FrameRecord, FrameSpec, Frames, Snapshot, Transaction, registry_entry::Thing};
+use crate::{CellFacts, CellId, FrameRecord, FrameSpec, Frames, Snapshot, Transaction, registry_entry::Thing};
 
 fn hive(name: &str) -> HiveName {
     HiveName::new(name).unwrap()
@@ -55,19 +55,18 @@ async fn colony(bucket: &Bucket, paths: &[&str]) -> Registry {
 /// An append of some rows that needs no cell of its own in the bucket.
 fn append(frame: &FrameRecord, seed: u64) -> Transaction {
     let id = TxnId::new(&SystemClock, &SeededRng::new(seed));
-    let path = layout::cell_path(&id, 0);
     let column = ColumnStats { null_count: Some(3), ..ColumnStats::default() };
     let columns = ["n", "r"].map(|name| (name.to_owned(), column.clone()));
-    let cell = CellEntry {
-        key: layout::in_folder(&frame.folder, &path).unwrap(),
-        path,
+    let facts = CellFacts {
+        folder: frame.folder.clone(),
+        id: CellId { txn: id, n: 0 },
         size_bytes: 10,
         partition_values: vec![],
         stats: CellStats { rows: 3, columns: columns.into() },
-        sha256: "00".into(),
+        sha256: "00".repeat(32),
         modified_ms: 1,
     };
-    Transaction::append(id, "n", vec![cell])
+    Transaction::append(id, "n", vec![facts.pack().unwrap()])
 }
 
 /// The folders that have a ledger.

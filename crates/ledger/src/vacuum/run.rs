@@ -18,7 +18,7 @@ use super::{
     window,
 };
 use crate::{
-    FrameRecord, Result, Snapshot,
+    CellId, FrameRecord, Result, Snapshot,
     frames::FrameLog,
     log::{Log, within},
 };
@@ -95,7 +95,7 @@ impl Run<'_> {
     async fn find(&mut self, mut found: Found) -> Result<Found> {
         let prefix = layout::cells_prefix(&self.record.folder);
         let snapshot = Arc::clone(&self.snapshot);
-        let current: HashSet<&str> = snapshot.cells.iter().map(|cell| cell.path.as_str()).collect();
+        let current: HashSet<CellId> = snapshot.cells.iter().map(|cell| cell.id).collect();
         let mut after: Option<String> = None;
         for _ in 0..FILES_MAX / PAGE {
             let listing = self.log.bucket.list(&prefix, after.as_deref(), PAGE);
@@ -104,7 +104,7 @@ impl Run<'_> {
             after = page.last().map(|last| last.key.clone());
             for listed in page {
                 let path = listed.key.get(self.record.folder.len() + 1..).unwrap_or_default();
-                if current.contains(path) {
+                if CellId::of_path(path).is_some_and(|id| current.contains(&id)) {
                     found.report.current.add(listed.size);
                 } else {
                     let file = File { path: path.to_owned(), bytes: listed.size, modified_ms: listed.modified_ms };

@@ -8,7 +8,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use apiary_core::StatValue;
-use apiary_ledger::{CellEntry, partition_text};
+use apiary_ledger::{CellEntry, Cells, partition_text};
 use datafusion::{
     arrow::{
         array::{ArrayRef, BooleanArray, UInt64Array},
@@ -43,10 +43,10 @@ pub(super) struct ColumnBounds {
 
 /// The bounds of `field` in `cell`. A column that parts the frame has one value, exactly.
 pub(super) fn of_column(cell: &CellEntry, field: &Field) -> ColumnBounds {
-    if let Some((_, text)) = cell.partition_values.iter().find(|(name, _)| name == field.name()) {
-        return of_partition(text.as_deref(), field.data_type(), cell.stats.rows);
+    if let Some(text) = cell.partition_value(field.name()) {
+        return of_partition(text, field.data_type(), cell.rows);
     }
-    let Some(stats) = cell.stats.columns.get(field.name()) else { return ColumnBounds::default() };
+    let Some(stats) = cell.column(field.name()) else { return ColumnBounds::default() };
     let bound = |value: &Option<StatValue>, end, exact: bool| {
         let bound = scalar(value.as_ref()?, field.data_type(), end)?;
         Some(Bound { exact: bound.exact && exact, ..bound })
@@ -61,7 +61,7 @@ pub(super) fn of_column(cell: &CellEntry, field: &Field) -> ColumnBounds {
 /// Whether a column of floats has values and no bounds, as it is with a NaN among them.
 pub(super) fn may_hold_nan(cell: &CellEntry, field: &Field) -> bool {
     let bounds = of_column(cell, field);
-    let only_nulls = bounds.null_count == Some(cell.stats.rows);
+    let only_nulls = bounds.null_count == Some(cell.rows);
     !only_nulls && (bounds.min.is_none() || bounds.max.is_none())
 }
 
@@ -176,7 +176,7 @@ fn timestamp(micros: i64, unit: TimeUnit, zone: Option<Arc<str>>, end: End) -> O
 /// The statistics of many cells, column by column, as DataFusion's pruning asks for them.
 #[derive(Debug)]
 pub(super) struct CellsBounds<'a> {
-    pub(super) cells: &'a [Arc<CellEntry>],
+    pub(super) cells: &'a Cells,
     pub(super) schema: &'a Schema,
 }
 
@@ -209,7 +209,7 @@ impl PruningStatistics for CellsBounds<'_> {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.cells.iter().map(|cell| Some(cell.stats.rows)).collect::<UInt64Array>()))
+        Some(Arc::new(self.cells.iter().map(|cell| Some(cell.rows)).collect::<UInt64Array>()))
     }
 
     /// For lists of values too long to compare one by one.

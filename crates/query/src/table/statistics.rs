@@ -17,7 +17,7 @@ const TEXT_BYTES: u64 = 24;
 
 /// What is known of one cell.
 pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef) -> Statistics {
-    let rows = cell.stats.rows;
+    let rows = cell.rows;
     let columns: Vec<_> = schema.fields().iter().map(|field| of_column(cell, field)).collect();
     let width: u64 = schema.fields().iter().map(|field| width(field)).sum();
     Statistics {
@@ -35,7 +35,7 @@ fn of_column(cell: &CellEntry, field: &Field) -> ColumnStatistics {
         max_value: precision(bounds.max),
         sum_value: Precision::Absent,
         distinct_count: Precision::Absent,
-        byte_size: Precision::Inexact(size(cell.stats.rows.saturating_mul(width(field)))),
+        byte_size: Precision::Inexact(size(cell.rows.saturating_mul(width(field)))),
     }
 }
 

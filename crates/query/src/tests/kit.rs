@@ -5,7 +5,9 @@ use std::sync::Arc;
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, GroupEncoder, partition};
 use apiary_core::{FramePath, StatValue, TxnId};
-use apiary_ledger::{CellEntry, CommitOutcome, FrameSpec, Frames, Registry, Transaction, delta_schema, partition_text};
+use apiary_ledger::{
+    CellFacts, CellId, CommitOutcome, FrameSpec, Frames, Registry, Transaction, delta_schema, partition_text,
+};
 use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef, util::pretty::pretty_format_batches};
 use futures::TryStreamExt;
 
@@ -47,21 +49,22 @@ impl Colony {
         let mut adds = Vec::new();
         for (values, part) in batches.iter().flat_map(|batch| partition::split(batch, &by).unwrap()) {
             let cell = encode(&schema, &part);
-            let key = layout::cell(&record.folder, &txn, adds.len());
+            let id = CellId { txn, n: adds.len() as u32 };
             let text = |(name, value): (&String, &StatValue)| {
                 let field = schema.field_with_name(name).unwrap();
                 (name.clone(), Some(partition_text::to_text(name, value, field.data_type()).unwrap()))
             };
-            self.bucket.put(&key, cell.bytes.clone()).await.unwrap();
-            adds.push(CellEntry {
-                key,
-                path: layout::cell_path(&txn, adds.len()),
+            self.bucket.put(&layout::cell(&record.folder, &txn, adds.len()), cell.bytes.clone()).await.unwrap();
+            let facts = CellFacts {
+                folder: record.folder.clone(),
+                id,
                 size_bytes: cell.bytes.len() as u64,
                 partition_values: by.iter().zip(&values).map(text).collect(),
                 stats: cell.stats,
                 sha256: cell.sha256,
                 modified_ms: 0,
-            });
+            };
+            adds.push(facts.pack().unwrap());
         }
         let base = self.frames.snapshot(&record).await.unwrap();
         let txn = Transaction::append(txn, "test", adds);

@@ -135,9 +135,6 @@ async fn stage(
 
 /// The folders of the frames that a query reads; a frame without cells has none that matters.
 pub(super) fn folders(pinned: &Pinned) -> impl Iterator<Item = (String, &FramePath)> {
-    let folder = |snapshot: &Snapshot| {
-        let cell = snapshot.cells.first()?;
-        Some(cell.key.as_ref().strip_suffix(cell.path.as_str())?.trim_end_matches('/').to_owned())
-    };
+    let folder = |snapshot: &Snapshot| Some(snapshot.cells.first()?.folder().to_owned());
     pinned.snapshots().iter().map(move |(path, snapshot)| (folder(snapshot).unwrap_or_default(), path))
 }

@@ -12,13 +12,13 @@ async fn worked_on(bucket: &Bucket) -> (Frames, Arc<FrameRecord>) {
     for n in [1, 2] {
         commit(bucket, &frames, &frame, append(&frame, id(n), 10 * n)).await;
     }
-    let removes = frames.snapshot(&frame).await.unwrap().cells.iter().map(|cell| cell.path.clone()).collect();
+    let removes = frames.snapshot(&frame).await.unwrap().cells.iter().map(|cell| cell.path()).collect();
     commit(bucket, &frames, &frame, Transaction { kind: Kind::Compaction, removes, ..append(&frame, id(3), 30) }).await;
     (frames, frame)
 }
 
 async fn commit(bucket: &Bucket, frames: &Frames, frame: &FrameRecord, txn: Transaction) {
-    bucket.put(&txn.adds[0].key, Bytes::from_static(b"0123456789")).await.unwrap();
+    bucket.put(&txn.adds[0].key(), Bytes::from_static(b"0123456789")).await.unwrap();
     let base = frames.snapshot(frame).await.unwrap();
     let outcome = frames.commit(frame, base, txn).await.unwrap();
     assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
@@ -82,7 +82,7 @@ async fn a_frame_that_is_whole_is_found_clean_and_orphans_are_no_fault() {
 async fn whatever_is_missing_or_changed_is_named() {
     let bucket = Bucket::in_memory();
     let (frames, frame) = worked_on(&bucket).await;
-    let cell = frames.snapshot(&frame).await.unwrap().cells[0].key.clone();
+    let cell = frames.snapshot(&frame).await.unwrap().cells[0].key();
     let entry = |v| layout::ledger_entry(&frame.folder, Version(v));
 
     bucket.put(&cell, Bytes::from_static(b"012345678")).await.unwrap();

@@ -79,7 +79,7 @@ impl Race {
             }
             let n = self.next.fetch_add(1, Ordering::SeqCst);
             world.put_cell(super::world::txn(n), 0).await;
-            let removes = base.cells.iter().map(|cell| cell.path.clone()).collect();
+            let removes = base.cells.iter().map(|cell| cell.path()).collect();
             let txn = world.made(super::world::txn(n), base.rows(), Kind::Compaction, removes);
             self.wait(&rng, if rng.below(8) == 0 { 12 * DAY } else { HOUR }).await;
             let outcome = world.frames.commit(&world.frame, base, txn).await.unwrap();
@@ -112,7 +112,7 @@ impl Race {
                 self.wait(&rng, 3 * DAY).await;
             }
             let there = world.cells();
-            let gone = snapshot.cells.iter().find(|cell| !there.contains(&cell.path));
+            let gone = snapshot.cells.iter().find(|cell| !there.contains(&cell.path()));
             assert!(gone.is_none(), "{} read version {} and misses {gone:?}", pin.query, snapshot.version);
             pins.release(&pin.query).await.unwrap();
             seen.reads += 1;

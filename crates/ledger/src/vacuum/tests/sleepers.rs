@@ -136,13 +136,13 @@ async fn a_reader_with_a_pinned_snapshot_keeps_its_cells_and_one_without_is_told
         world.elsewhere(0).vacuum(true).await.unwrap();
     }
     for cell in &old.cells {
-        assert!(world.bucket.get(&cell.key).await.unwrap().is_some(), "it is pinned");
+        assert!(world.bucket.get(&cell.key()).await.unwrap().is_some(), "it is pinned");
     }
     pins.release(&query).await.unwrap();
     let report = world.elsewhere(0).vacuum(true).await.unwrap();
     assert_eq!(report.goes.files, 2);
     for cell in &old.cells {
-        assert!(world.bucket.get(&cell.key).await.unwrap().is_none());
+        assert!(world.bucket.get(&cell.key()).await.unwrap().is_none());
     }
 }
 

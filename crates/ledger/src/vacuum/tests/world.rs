@@ -17,7 +17,8 @@ use object_store::ObjectStore;
 
 use super::super::{VacuumOptions, VacuumReport, doom::Notice, report::Total};
 use crate::{
-    CellEntry, CommitOutcome, FrameRecord, FrameSpec, Frames, Kind, Registry, Result, Snapshot, Transaction, entry,
+    CellFacts, CellId, CommitOutcome, FrameRecord, FrameSpec, Frames, Kind, Registry, Result, Snapshot, Transaction,
+    entry,
 };
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -94,7 +95,12 @@ impl World {
         let snapshot = Frames::new(self.bucket.clone()).snapshot(&self.frame).await.unwrap();
         let there = self.cells();
         for cell in &snapshot.cells {
-            assert!(there.contains(&cell.path), "version {} names '{}', which is gone", snapshot.version, cell.path);
+            assert!(
+                there.contains(&cell.path()),
+                "version {} names '{}', which is gone",
+                snapshot.version,
+                cell.path()
+            );
         }
         snapshot.rows()
     }
@@ -111,18 +117,18 @@ impl World {
 
     /// A transaction of one cell of `rows` rows that replaces `removes`; its cell is not uploaded.
     pub(super) fn made(&self, id: TxnId, rows: u64, kind: Kind, removes: Vec<String>) -> Transaction {
-        let path = layout::cell_path(&id, 0);
         let bound = Some(StatValue::Int(1));
         let n = ColumnStats { min: bound.clone(), max: bound, null_count: Some(0), min_exact: true, max_exact: true };
-        let cell = CellEntry {
-            key: layout::in_folder(&self.frame.folder, &path).unwrap(),
-            path,
+        let facts = CellFacts {
+            folder: self.frame.folder.clone(),
+            id: CellId { txn: id, n: 0 },
             size_bytes: 10,
             partition_values: vec![],
             stats: CellStats { rows, columns: BTreeMap::from([("n".to_owned(), n)]) },
-            sha256: "00".into(),
+            sha256: "00".repeat(32),
             modified_ms: 1,
         };
+        let cell = facts.pack().unwrap();
         match kind {
             Kind::Compaction => Transaction::compaction(id, "n", vec![cell], removes),
             _ => Transaction::append(id, "n", vec![cell]),
