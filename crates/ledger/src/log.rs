@@ -121,7 +121,7 @@ impl<K: LogKind> Reader<'_, K> {
             self.ahead = None;
         }
         let key = self.log.kind.key(self.slot());
-        match within(key.as_ref(), self.log.bucket.get(&key)).await? {
+        match within(&self.log.bucket, key.as_ref(), self.log.bucket.get(&key)).await? {
             Some(body) => {
                 self.hits += 1;
                 self.admit(&body).map(Some)
@@ -164,12 +164,12 @@ impl<K: LogKind> Reader<'_, K> {
         let after = self.at.as_ref().map(|head| self.log.kind.key(head.version));
         let listing = self.log.bucket.list(&prefix, after.as_ref().map(AsRef::as_ref), LISTED_MAX);
         // Listed before `self` is looked at again: a reference to the stream must not live across the wait.
-        let listed = within(&prefix, listing).await?;
+        let listed = within(&self.log.bucket, &prefix, listing).await?;
         let Some(range) = self.range(&listed) else { return Ok(None) };
         let (bucket, kind) = (self.log.bucket.clone(), self.log.kind.clone());
         let get = move |version: u64| {
             let (bucket, key) = (bucket.clone(), kind.key(Version(version)));
-            async move { (Version(version), within(key.as_ref(), bucket.get(&key)).await) }
+            async move { (Version(version), within(&bucket, key.as_ref(), bucket.get(&key)).await) }
         };
         Ok(Some(stream::iter(range).map(get).buffered(GETS_AT_ONCE).boxed()))
     }
@@ -183,10 +183,14 @@ impl<K: LogKind> Reader<'_, K> {
     }
 }
 
-/// Gives a read its deadline.
-pub(crate) async fn within<T>(object: &str, read: impl Future<Output = apiary_bucket::Result<T>>) -> Result<T> {
-    match tokio::time::timeout(READ_MAX, read).await {
-        Ok(read) => Ok(read?),
-        Err(_) => Err(LedgerError::Timeout { object: object.to_owned(), seconds: READ_MAX.as_secs() }),
+/// Gives a read its deadline, by the bucket's own clock.
+pub(crate) async fn within<T>(
+    bucket: &Bucket,
+    object: &str,
+    read: impl Future<Output = apiary_bucket::Result<T>>,
+) -> Result<T> {
+    match apiary_core::within(bucket.clock().as_ref(), READ_MAX, read).await {
+        Some(read) => Ok(read?),
+        None => Err(LedgerError::Timeout { object: object.to_owned(), seconds: READ_MAX.as_secs() }),
     }
 }

@@ -99,7 +99,7 @@ impl Run<'_> {
         let mut after: Option<String> = None;
         for _ in 0..FILES_MAX / PAGE {
             let listing = self.log.bucket.list(&prefix, after.as_deref(), PAGE);
-            let page = within(&prefix, listing).await?;
+            let page = within(&self.log.bucket, &prefix, listing).await?;
             let full = page.len() == PAGE;
             after = page.last().map(|last| last.key.clone());
             for listed in page {

@@ -30,7 +30,7 @@ pub(super) async fn written(log: &Log<FrameLog>, head: Version) -> Result<Writte
     let before = head.0.checked_sub(ENTRIES_MAX).map(|version| log.kind.key(Version(version)));
     let most = usize::try_from(ENTRIES_MAX).unwrap_or(usize::MAX) * OBJECTS_PER_ENTRY;
     let listing = log.bucket.list(&prefix, before.as_ref().map(AsRef::as_ref), most);
-    let listed = within(&prefix, listing).await?;
+    let listed = within(&log.bucket, &prefix, listing).await?;
     let entries = listed.iter().filter_map(|object| Some((log.kind.version_of(&object.key)?, object.modified_ms)));
     let at_ms = entries.filter(|(version, _)| *version <= head).collect();
     Ok(Written { at_ms, whole: before.is_none() })
@@ -41,7 +41,7 @@ pub(super) async fn read(log: &Log<FrameLog>, from: Version, head: &Head) -> Res
     let mut window = Window::from(from);
     let get = |version: u64| async move {
         let key = log.kind.key(Version(version));
-        let body = within(key.as_ref(), log.bucket.get(&key)).await;
+        let body = within(&log.bucket, key.as_ref(), log.bucket.get(&key)).await;
         (Version(version), key, body)
     };
     let mut entries = stream::iter(from.0..=head.version.0).map(get).buffered(GETS_AT_ONCE);
