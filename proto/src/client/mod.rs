@@ -6,16 +6,16 @@
 
 mod append;
 mod care;
+mod catalog;
 mod connect;
 mod query_stream;
 
 use std::{fmt, future::Future, time::Duration};
 
 use apiary_core::{
-    ErrorKind, FramePath, QueryId, SystemClock, SystemRng,
+    ErrorKind, QueryId, SystemClock, SystemRng,
     limits::{FIRST_CONTACT_MAX, MESSAGE_BYTES_MAX},
 };
-use arrow::datatypes::{Schema, SchemaRef};
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -23,8 +23,8 @@ use tonic::{
     transport::Channel,
 };
 
-pub use self::query_stream::QueryStream;
-use crate::{convert, error::ClientError, v1};
+pub use self::{catalog::FrameInfo, query_stream::QueryStream};
+use crate::{error::ClientError, v1};
 
 /// How long a call about names may take: many times what it needs on a slow store, short of a person's patience.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,27 +35,6 @@ pub struct Client {
     channel: Channel,
     bearer: Bearer,
     lz4: bool,
-}
-
-/// A frame as its ledger has it now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrameInfo {
-    /// Where it is found.
-    pub path: FramePath,
-    /// Its exact Arrow schema.
-    pub schema: SchemaRef,
-    /// The columns that part it, in order.
-    pub partition_by: Vec<String>,
-    /// The ledger version that the numbers below belong to.
-    pub version: u64,
-    /// Live cells.
-    pub cells: u64,
-    /// Live rows.
-    pub rows: u64,
-    /// Bytes of live cells.
-    pub bytes: u64,
-    /// Its folder in the bucket.
-    pub folder: String,
 }
 
 /// Puts the token into every call.
@@ -121,53 +100,6 @@ impl Client {
         let mut service = self.queries();
         let request = v1::CancelRequest { query_id: id.to_string() };
         Ok(within(CATALOG_TIMEOUT, service.cancel(request)).await?.was_running)
-    }
-
-    /// Creates a hive; false if it was there already.
-    pub async fn create_hive(&self, hive: &str) -> Result<bool, ClientError> {
-        let mut service = self.catalog();
-        let request = v1::CreateHiveRequest { hive: hive.to_owned() };
-        Ok(within(CATALOG_TIMEOUT, service.create_hive(request)).await?.created)
-    }
-
-    /// Creates a box; false if it was there already.
-    pub async fn create_box(&self, hive: &str, box_name: &str) -> Result<bool, ClientError> {
-        let mut service = self.catalog();
-        let request = v1::CreateBoxRequest { hive: hive.to_owned(), box_name: box_name.to_owned() };
-        Ok(within(CATALOG_TIMEOUT, service.create_box(request)).await?.created)
-    }
-
-    /// Creates a frame; false if an identical one was there already, `AlreadyExists` if another was.
-    pub async fn create_frame(&self, path: &FramePath, schema: &Schema, by: &[String]) -> Result<bool, ClientError> {
-        let mut service = self.catalog();
-        let schema = convert::encode_schema(schema)?;
-        let request = v1::CreateFrameRequest { frame: Some(path.into()), schema, partition_by: by.to_vec() };
-        Ok(within(CATALOG_TIMEOUT, service.create_frame(request)).await?.created)
-    }
-
-    /// Everything below a hive or a box; below all of them without.
-    pub async fn list(&self, hive: Option<&str>, box_name: Option<&str>) -> Result<v1::ListResponse, ClientError> {
-        let mut service = self.catalog();
-        let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
-        let request = v1::ListRequest { hive: text(hive), box_name: text(box_name) };
-        within(CATALOG_TIMEOUT, service.list(request)).await
-    }
-
-    /// What the ledger says of a frame.
-    pub async fn describe_frame(&self, path: &FramePath) -> Result<FrameInfo, ClientError> {
-        let mut service = self.catalog();
-        let request = v1::DescribeFrameRequest { frame: Some(path.into()) };
-        let answer = within(CATALOG_TIMEOUT, service.describe_frame(request)).await?;
-        Ok(FrameInfo {
-            path: convert::frame_path(answer.frame.as_ref())?,
-            schema: convert::decode_schema(answer.schema)?,
-            partition_by: answer.partition_by,
-            version: answer.version,
-            cells: answer.cells,
-            rows: answer.rows,
-            bytes: answer.bytes,
-            folder: answer.folder,
-        })
     }
 
     /// What the coordinator sees of the colony.

@@ -1,24 +1,30 @@
 //! `CatalogService`: hives, boxes, frames. Names are checked here, once; the registry decides.
 
-use apiary_core::{BoxName, FramePath, HiveName, Version};
-use apiary_ingest::storable_schema;
-use apiary_ledger::{FrameSpec, Namespace};
+use apiary_core::{BoxName, FramePath, HiveName, Version, names::fold};
+use apiary_ledger::Namespace;
 use apiary_proto::{
     convert,
     v1::{
         CellsRequest, CellsResponse, CreateBoxRequest, CreateFrameRequest, CreateHiveRequest, CreateResponse,
-        DescribeFrameRequest, FrameDescription, FramePath as WirePath, HistoryRequest, HistoryResponse, ListRequest,
-        ListResponse, catalog_service_server::CatalogService,
+        DescribeFrameRequest, DropBoxRequest, DropFrameRequest, DropHiveRequest, DropResponse, FrameDescription,
+        FramePath as WirePath, HistoryRequest, HistoryResponse, ListRequest, ListResponse, RenameBoxRequest,
+        RenameFrameRequest, RenameHiveRequest, RenameResponse, catalog_service_server::CatalogService,
     },
 };
-use arrow::datatypes::{FieldRef, Schema};
+use apiary_query::Place;
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Result, error::status, state::State, story};
+use crate::{
+    Result,
+    define::{self, Dropping},
+    error::status,
+    state::State,
+    story,
+};
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
@@ -26,30 +32,84 @@ fn created(created: bool) -> Response<CreateResponse> {
     Response::new(CreateResponse { created })
 }
 
+fn dropped(dropped: bool) -> Response<DropResponse> {
+    Response::new(DropResponse { dropped })
+}
+
+fn renamed(_: bool) -> Response<RenameResponse> {
+    Response::new(RenameResponse {})
+}
+
+fn hive(name: String) -> Result<Place> {
+    Ok(Place::Hive(HiveName::new(name)?))
+}
+
+fn in_hive(hive: String, box_name: String) -> Result<Place> {
+    Ok(Place::Box(HiveName::new(hive)?, BoxName::new(box_name)?))
+}
+
+fn frame(path: Option<&WirePath>) -> Result<Place> {
+    Ok(Place::Frame(convert::frame_path(path)?))
+}
+
 #[tonic::async_trait]
 impl CatalogService for State {
     type CellsStream = BoxStream<'static, std::result::Result<CellsResponse, Status>>;
 
     async fn create_hive(&self, request: Request<CreateHiveRequest>) -> Answer<CreateResponse> {
-        let hive = HiveName::new(request.into_inner().hive).map_err(status)?;
-        self.registry.create_hive(&hive).await.map(created).map_err(status)
+        let place = hive(request.into_inner().hive).map_err(status)?;
+        define::create(self, place, None).await.map(created).map_err(status)
     }
 
     async fn create_box(&self, request: Request<CreateBoxRequest>) -> Answer<CreateResponse> {
         let request = request.into_inner();
-        let hive = HiveName::new(request.hive).map_err(status)?;
-        let box_name = BoxName::new(request.box_name).map_err(status)?;
-        self.registry.create_box(&hive, &box_name).await.map(created).map_err(status)
+        let place = in_hive(request.hive, request.box_name).map_err(status)?;
+        define::create(self, place, None).await.map(created).map_err(status)
     }
 
     async fn create_frame(&self, request: Request<CreateFrameRequest>) -> Answer<CreateResponse> {
         let request = request.into_inner();
-        let path = convert::frame_path(request.frame.as_ref()).map_err(status)?;
+        let place = frame(request.frame.as_ref()).map_err(status)?;
         let schema = convert::decode_schema(request.schema).map_err(status)?;
-        let schema = storable_schema(&schema).map_err(status)?;
-        let partition_by = request.partition_by.into_iter().map(|name| column_of(&schema, name)).collect();
-        let spec = FrameSpec { schema, partition_by };
-        self.registry.create_frame(&path, &spec).await.map(created).map_err(status)
+        let spec = define::spec(&schema, request.partition_by).map_err(status)?;
+        define::create(self, place, Some(spec)).await.map(created).map_err(status)
+    }
+
+    async fn drop_hive(&self, request: Request<DropHiveRequest>) -> Answer<DropResponse> {
+        let DropHiveRequest { hive: name, cascade, if_exists } = request.into_inner();
+        let how = Dropping { if_exists, cascade, expected: None };
+        define::drop(self, hive(name).map_err(status)?, how).await.map(dropped).map_err(status)
+    }
+
+    async fn drop_box(&self, request: Request<DropBoxRequest>) -> Answer<DropResponse> {
+        let DropBoxRequest { hive, box_name, cascade, if_exists } = request.into_inner();
+        let how = Dropping { if_exists, cascade, expected: None };
+        define::drop(self, in_hive(hive, box_name).map_err(status)?, how).await.map(dropped).map_err(status)
+    }
+
+    async fn drop_frame(&self, request: Request<DropFrameRequest>) -> Answer<DropResponse> {
+        let DropFrameRequest { frame: path, if_exists, expected_version } = request.into_inner();
+        let how = Dropping { if_exists, cascade: false, expected: expected_version.map(Version) };
+        define::drop(self, frame(path.as_ref()).map_err(status)?, how).await.map(dropped).map_err(status)
+    }
+
+    async fn rename_hive(&self, request: Request<RenameHiveRequest>) -> Answer<RenameResponse> {
+        let RenameHiveRequest { hive: from, to } = request.into_inner();
+        let (from, to) = (hive(from).map_err(status)?, hive(to).map_err(status)?);
+        define::rename(self, from, to, false).await.map(renamed).map_err(status)
+    }
+
+    async fn rename_box(&self, request: Request<RenameBoxRequest>) -> Answer<RenameResponse> {
+        let RenameBoxRequest { hive, box_name, to } = request.into_inner();
+        let from = in_hive(hive.clone(), box_name).map_err(status)?;
+        let to = in_hive(hive, to).map_err(status)?;
+        define::rename(self, from, to, false).await.map(renamed).map_err(status)
+    }
+
+    async fn rename_frame(&self, request: Request<RenameFrameRequest>) -> Answer<RenameResponse> {
+        let RenameFrameRequest { frame: from, to } = request.into_inner();
+        let (from, to) = (frame(from.as_ref()).map_err(status)?, frame(to.as_ref()).map_err(status)?);
+        define::rename(self, from, to, false).await.map(renamed).map_err(status)
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Answer<ListResponse> {
@@ -76,16 +136,8 @@ impl CatalogService for State {
     }
 }
 
-/// The column that `name` means, as the schema spells it; names match in any case, as they do in SQL.
-fn column_of(schema: &Schema, name: String) -> String {
-    let fields = schema.fields();
-    let is = |field: &&FieldRef| field.name().to_lowercase() == name.to_lowercase();
-    let exact = fields.iter().any(|field| *field.name() == name);
-    if exact { name } else { fields.iter().find(is).map_or_else(|| name.clone(), |field| field.name().clone()) }
-}
-
 fn list(namespace: &Namespace, request: &ListRequest) -> Result<ListResponse> {
-    let same = |wanted: &str, name: &str| wanted.is_empty() || wanted.to_lowercase() == name.to_lowercase();
+    let same = |wanted: &str, name: &str| wanted.is_empty() || fold(wanted) == fold(name);
     let mut found = ListResponse::default();
     for hive in namespace.hives() {
         if !same(&request.hive, hive.as_str()) {

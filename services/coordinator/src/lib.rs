@@ -10,6 +10,7 @@
 //! | `state` | what its services share |
 //! | `query/` | `QueryService`: a statement from text to the last row |
 //! | `catalog`, `story`, `append`, `colony`, `maintenance`, `nudges` | the other services, a file or two each |
+//! | `define` | creating, dropping and renaming, for the calls and for SQL alike |
 //! | `cancel` | queries that run here, and how they are stopped from anywhere |
 //! | `error` | every failure below, as what travels to the client |
 
@@ -17,6 +18,7 @@ mod append;
 mod cancel;
 mod catalog;
 mod colony;
+mod define;
 mod error;
 mod maintenance;
 mod nudges;

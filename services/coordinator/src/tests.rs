@@ -15,6 +15,8 @@ use futures::stream;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod define;
+
 struct Colony {
     client: Client,
     node: Arc<Node>,

@@ -8,7 +8,7 @@ use arrow::{array::RecordBatch, datatypes::Schema};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{explain, flow, outlet::Outlet, prepare, service::Ask};
+use super::{define, explain, flow, outlet::Outlet, prepare, service::Ask};
 use crate::{Result, colony::node_row, state::State};
 
 /// What a statement that only reads names says of its way.
@@ -37,6 +37,18 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
             answer(ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
         }
         Statement::Describe(frame) => answer(ask, out, Some(state.planner.describe(&frame, &session).await?)).await?,
+        Statement::Create(create) => {
+            define::create(state, ask, create).await?;
+            answer(ask, out, None).await?
+        }
+        Statement::Drop(drop) => {
+            define::drop(state, ask, &drop).await?;
+            answer(ask, out, None).await?
+        }
+        Statement::Rename(rename) => {
+            session = define::rename(state, ask, &rename).await?;
+            answer(ask, out, None).await?
+        }
         other => return Err(unsupported(&other).into()),
     };
     stats.elapsed_us = micros(state.node.bucket.clock().monotonic().saturating_sub(began));
