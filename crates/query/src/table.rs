@@ -5,6 +5,7 @@
 //! restricts tasks by it and knows no leaf of ours.
 
 mod bounds;
+mod columns;
 mod groups;
 mod prune;
 mod statistics;

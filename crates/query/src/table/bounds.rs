@@ -5,16 +5,13 @@
 //! NaN above all), statistics do not; so a zero bound is widened to the zero that encloses both and stops being exact,
 //! and whoever writes statistics leaves bounds out where there is a NaN.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
-use apiary_core::StatValue;
-use apiary_ledger::{CellEntry, Cells, partition_text};
+use apiary_core::{ColumnStats, StatValue};
+use apiary_ledger::{CellEntry, partition_text};
 use datafusion::{
-    arrow::{
-        array::{ArrayRef, BooleanArray, UInt64Array},
-        datatypes::{DataType, Field, Schema, TimeUnit, i256},
-    },
-    common::{Column, ScalarValue, pruning::PruningStatistics},
+    arrow::datatypes::{DataType, Field, TimeUnit, i256},
+    common::ScalarValue,
 };
 
 const DAY_MS: i64 = 86_400_000;
@@ -43,10 +40,13 @@ pub(super) struct ColumnBounds {
 
 /// The bounds of `field` in `cell`. A column that parts the frame has one value, exactly.
 pub(super) fn of_column(cell: &CellEntry, field: &Field) -> ColumnBounds {
-    if let Some(text) = cell.partition_value(field.name()) {
-        return of_partition(text, field.data_type(), cell.rows);
+    match cell.partition_value(field.name()) {
+        Some(text) => of_partition(text, field.data_type(), cell.rows),
+        None => cell.column(field.name()).map_or_else(ColumnBounds::default, |stats| of_stats(&stats, field)),
     }
-    let Some(stats) = cell.column(field.name()) else { return ColumnBounds::default() };
+}
+
+pub(super) fn of_stats(stats: &ColumnStats, field: &Field) -> ColumnBounds {
     let bound = |value: &Option<StatValue>, end, exact: bool| {
         let bound = scalar(value.as_ref()?, field.data_type(), end)?;
         Some(Bound { exact: bound.exact && exact, ..bound })
@@ -65,7 +65,7 @@ pub(super) fn may_hold_nan(cell: &CellEntry, field: &Field) -> bool {
     !only_nulls && (bounds.min.is_none() || bounds.max.is_none())
 }
 
-fn of_partition(text: Option<&str>, data_type: &DataType, rows: u64) -> ColumnBounds {
+pub(super) fn of_partition(text: Option<&str>, data_type: &DataType, rows: u64) -> ColumnBounds {
     let Some(text) = text else { return ColumnBounds { null_count: Some(rows), ..ColumnBounds::default() } };
     let Ok(value) = partition_text::from_text("", text, data_type) else { return ColumnBounds::default() };
     ColumnBounds {
@@ -173,54 +173,10 @@ fn timestamp(micros: i64, unit: TimeUnit, zone: Option<Arc<str>>, end: End) -> O
     Some(Bound { value, exact })
 }
 
-/// The statistics of many cells, column by column, as DataFusion's pruning asks for them.
-#[derive(Debug)]
-pub(super) struct CellsBounds<'a> {
-    pub(super) cells: &'a Cells,
-    pub(super) schema: &'a Schema,
-}
-
-impl CellsBounds<'_> {
-    fn values(&self, column: &Column, pick: impl Fn(ColumnBounds) -> Option<Bound>) -> Option<ArrayRef> {
-        let field = self.schema.field_with_name(&column.name).ok()?;
-        let none = ScalarValue::try_from(field.data_type()).ok()?;
-        let bound = |cell: &Arc<CellEntry>| pick(of_column(cell, field)).map_or_else(|| none.clone(), |b| b.value);
-        ScalarValue::iter_to_array(self.cells.iter().map(bound)).ok()
-    }
-}
-
-impl PruningStatistics for CellsBounds<'_> {
-    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |bounds| bounds.min)
-    }
-
-    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |bounds| bounds.max)
-    }
-
-    fn num_containers(&self) -> usize {
-        self.cells.len()
-    }
-
-    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let field = self.schema.field_with_name(&column.name).ok()?;
-        let counts = self.cells.iter().map(|cell| of_column(cell, field).null_count);
-        Some(Arc::new(counts.collect::<UInt64Array>()))
-    }
-
-    fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.cells.iter().map(|cell| Some(cell.rows)).collect::<UInt64Array>()))
-    }
-
-    /// For lists of values too long to compare one by one.
-    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        let field = self.schema.field_with_name(&column.name).ok()?;
-        Some(self.cells.iter().map(|cell| only_or_never(&of_column(cell, field), values)).collect())
-    }
-}
-
-/// Whether a column holds only values of the list (`true`), none of them (`false`), or it cannot be told.
-fn only_or_never(bounds: &ColumnBounds, values: &HashSet<ScalarValue>) -> Option<bool> {
+/// Whether a column holds only values of the list (`true`), none of them (`false`), or it cannot be told: the plain
+/// words for what `columns` does for all cells at once.
+#[cfg(test)]
+pub(super) fn only_or_never(bounds: &ColumnBounds, values: &std::collections::HashSet<ScalarValue>) -> Option<bool> {
     let (min, max) = (bounds.min.as_ref()?, bounds.max.as_ref()?);
     if min.exact && max.exact && min.value == max.value && values.contains(&min.value) {
         return Some(true);

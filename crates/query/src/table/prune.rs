@@ -13,7 +13,7 @@ use datafusion::{
     physical_optimizer::pruning::PruningPredicateBuilder,
 };
 
-use super::bounds::{self, CellsBounds};
+use super::columns::{self, CellsBounds};
 use crate::{
     render,
     report::{PruneKind, PruneReason},
@@ -34,12 +34,13 @@ pub(super) fn prune(snapshot: &Snapshot, filters: &[Expr], state: &dyn Session) 
     if filters.is_empty() || snapshot.cells.is_empty() {
         return Ok(pruned);
     }
+    let cells = CellsBounds::new(&snapshot.cells, &snapshot.schema);
     let schema = DFSchema::try_from(std::sync::Arc::clone(&snapshot.schema))?;
     let mut conjuncts: Vec<_> =
         filters.iter().flat_map(split_conjunction).map(|expr| (kind(expr, &snapshot.partition_by), expr)).collect();
     conjuncts.sort_by_key(|(kind, _)| *kind == PruneKind::Statistics);
     for (kind, expr) in conjuncts {
-        let Some(keep) = keep(snapshot, &schema, expr, state) else { continue };
+        let Some(keep) = keep(snapshot, &cells, &schema, expr, state) else { continue };
         let reason = pruned.reasons.len();
         let mut gone = Vec::new();
         for (cell, keep) in keep.into_iter().enumerate() {
@@ -48,18 +49,24 @@ pub(super) fn prune(snapshot: &Snapshot, filters: &[Expr], state: &dyn Session) 
                 gone.push(cell);
             }
         }
-        let range = if kind == PruneKind::Statistics { range(snapshot, expr, &gone) } else { None };
+        let range = if kind == PruneKind::Statistics { range(&cells, expr, &gone) } else { None };
         pruned.reasons.push(PruneReason { conjunct: render::condition(expr), kind, cells: gone.len(), range });
     }
     Ok(pruned)
 }
 
 /// Which cells may match `expr`; `None` if it says nothing about bounds.
-fn keep(snapshot: &Snapshot, schema: &DFSchema, expr: &Expr, state: &dyn Session) -> Option<Vec<bool>> {
+fn keep(
+    snapshot: &Snapshot,
+    cells: &CellsBounds<'_>,
+    schema: &DFSchema,
+    expr: &Expr,
+    state: &dyn Session,
+) -> Option<Vec<bool>> {
     let physical = state.create_physical_expr(expr.clone(), schema).ok()?;
     let predicate =
         PruningPredicateBuilder::new().with_file_schema(std::sync::Arc::clone(&snapshot.schema)).build(physical)?;
-    predicate.prune(&CellsBounds { cells: &snapshot.cells, schema: &snapshot.schema }).ok()
+    predicate.prune(cells).ok()
 }
 
 fn kind(expr: &Expr, partition_by: &[String]) -> PruneKind {
@@ -69,17 +76,15 @@ fn kind(expr: &Expr, partition_by: &[String]) -> PruneKind {
 }
 
 /// The bounds of the cells that went, on the side that the condition looks at.
-fn range(snapshot: &Snapshot, expr: &Expr, gone: &[usize]) -> Option<String> {
+fn range(cells: &CellsBounds<'_>, expr: &Expr, gone: &[usize]) -> Option<String> {
     let columns = expr.column_refs();
     let [column] = columns.iter().collect::<Vec<_>>()[..] else { return None };
-    let field = snapshot.schema.field_with_name(&column.name).ok()?;
-    let bounds: Vec<_> = gone.iter().map(|cell| bounds::of_column(&snapshot.cells[*cell], field)).collect();
-    let mins = || bounds.iter().filter_map(|bounds| Some(&bounds.min.as_ref()?.value));
-    let maxs = || bounds.iter().filter_map(|bounds| Some(&bounds.max.as_ref()?.value));
+    let bounds = cells.column(&column.name)?;
+    let (mins, maxs) = (|| columns::span(&bounds.min, gone), || columns::span(&bounds.max, gone));
     match direction(expr) {
-        Some(Operator::Gt) => Some(format!("cell max {}", span(least(maxs())?, most(maxs())?))),
-        Some(_) => Some(format!("cell min {}", span(least(mins())?, most(mins())?))),
-        None => Some(format!("cells within {}", span(least(mins())?, most(maxs())?))),
+        Some(Operator::Gt) => maxs().map(|(least, most)| format!("cell max {}", span(&least, &most))),
+        Some(_) => mins().map(|(least, most)| format!("cell min {}", span(&least, &most))),
+        None => Some(format!("cells within {}", span(&mins()?.0, &maxs()?.1))),
     }
 }
 
@@ -92,14 +97,6 @@ fn direction(expr: &Expr) -> Option<Operator> {
         (Operator::Lt | Operator::LtEq, false) | (Operator::Gt | Operator::GtEq, true) => Some(Operator::Lt),
         _ => None,
     }
-}
-
-fn least<'a>(values: impl Iterator<Item = &'a ScalarValue>) -> Option<&'a ScalarValue> {
-    values.reduce(|a, b| if b < a { b } else { a })
-}
-
-fn most<'a>(values: impl Iterator<Item = &'a ScalarValue>) -> Option<&'a ScalarValue> {
-    values.reduce(|a, b| if b > a { b } else { a })
 }
 
 fn span(low: &ScalarValue, high: &ScalarValue) -> String {

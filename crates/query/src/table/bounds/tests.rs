@@ -1,5 +1,7 @@
 //! Bounds of cells as DataFusion reads them.
 
+use std::collections::HashSet;
+
 use super::*;
 
 fn bound(value: StatValue, data_type: DataType, end: End) -> Option<(ScalarValue, bool)> {
