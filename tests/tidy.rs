@@ -50,7 +50,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ballista", &["apiary-engine"]),
     ("datafusion-proto", &["apiary-engine"]),
     ("pyo3", &["apiary-python"]),
-    ("parquet", &["apiary-cell", "apiary-ingest", "apiary-tests"]),
+    // The ledger for its checkpoints alone: docs/adr/0006-checkpoints-in-the-ledger.md.
+    ("parquet", &["apiary-cell", "apiary-ingest", "apiary-ledger", "apiary-tests"]),
     ("object_store", &["apiary-bucket", "apiary-faults", "apiary-query", "apiary-engine", "apiary-tests"]),
 ];
 

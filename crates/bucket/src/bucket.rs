@@ -34,6 +34,7 @@ pub struct Bucket {
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
+    list_is_ordered: bool,
 }
 
 impl fmt::Debug for Bucket {
@@ -104,19 +105,34 @@ impl Bucket {
         rng: Arc<dyn Rng>,
     ) -> Self {
         let counted = Counted::new(Arc::clone(&opened.store), Arc::clone(&counters), opened.is_local);
-        Self { store: Arc::new(counted), opened, known, counters, clock, rng }
+        let list_is_ordered = opened.list_is_ordered();
+        Self { store: Arc::new(counted), opened, known, counters, clock, rng, list_is_ordered }
+    }
+
+    /// The same store, taken for one whose LIST cannot begin at a key: for tests.
+    #[must_use]
+    pub fn without_ordered_lists(&self) -> Self {
+        Self { list_is_ordered: false, ..self.clone() }
+    }
+
+    /// Whether LIST can begin at any key and goes on from there in order. Where it cannot, [`Bucket::list`] asks for all
+    /// there is below the prefix, so that whoever wants but the end of a long row of keys had better try GETs.
+    #[must_use]
+    pub fn list_is_ordered(&self) -> bool {
+        self.list_is_ordered
     }
 
     /// The same store with counters of its own: for one query, one task.
     #[must_use]
     pub fn with_counters(&self, counters: Arc<Counters>) -> Self {
-        Self::counting(
+        let counting = Self::counting(
             Arc::clone(&self.opened),
             Arc::clone(&self.known),
             counters,
             Arc::clone(&self.clock),
             Arc::clone(&self.rng),
-        )
+        );
+        Self { list_is_ordered: self.list_is_ordered, ..counting }
     }
 
     /// What this handle and its clones asked of the store.
@@ -209,15 +225,29 @@ impl Bucket {
     }
 
     /// At most `max` objects below the folder `prefix`, in lexical order of their keys, of those after the key
-    /// `after`, which need not be there. 1 LIST for each 1 000.
+    /// `after`, which need not be there. 1 LIST for each 1 000 (see [`Bucket::list_is_ordered`]).
     pub async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
         let folder = layout::path(prefix)?;
+        if !self.list_is_ordered {
+            return self.list_and_sort(prefix, after, max).await;
+        }
         let listing = match after {
             Some(after) => self.store.list_with_offset(Some(&folder), &layout::path(after)?),
             None => self.store.list(Some(&folder)),
         };
         let listed = listing.take(max).map_ok(Listed::from).try_collect().await;
         listed.map_err(|error| BucketError::store("list", prefix, error))
+    }
+
+    /// Lists all there is, where the store's own order is none.
+    async fn list_and_sort(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
+        let listing = self.store.list(Some(&layout::path(prefix)?));
+        let listed: std::result::Result<Vec<Listed>, _> = listing.map_ok(Listed::from).try_collect().await;
+        let mut listed = listed.map_err(|error| BucketError::store("list", prefix, error))?;
+        listed.retain(|object| after.is_none_or(|after| object.key.as_str() > after));
+        listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        listed.truncate(max);
+        Ok(listed)
     }
 
     /// The names of the folders right below the folder `prefix`, in order; an empty prefix is the whole bucket. 1 LIST

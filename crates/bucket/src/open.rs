@@ -46,6 +46,12 @@ pub(crate) struct OpenedRemote {
 }
 
 impl Opened {
+    /// Whether LIST can begin at a key: not on S3's directory buckets, whose names end in this.
+    pub(crate) fn list_is_ordered(&self) -> bool {
+        let remote = self.remote.as_ref().filter(|remote| remote.scheme == Scheme::S3);
+        remote.is_none_or(|remote| !remote.bucket.ends_with("--x-s3"))
+    }
+
     /// A store from outside, for tests.
     pub(crate) fn given(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true }

@@ -1,5 +1,7 @@
 //! What can go wrong with a ledger, said with the object it is about and what to do next.
 
+use std::time::Duration;
+
 use apiary_bucket::BucketError;
 use apiary_core::{ErrorKind, NameError, TxnId, Version};
 
@@ -159,6 +161,14 @@ pub enum LedgerError {
         /// The newest.
         newest: Version,
     },
+    /// A retention under which sleepers would not be safe.
+    #[error("a log cannot be cleaned of what is {} s old; keep at least {} s", given.as_secs(), least.as_secs())]
+    Retention {
+        /// What was asked for.
+        given: Duration,
+        /// The least.
+        least: Duration,
+    },
     /// What was known of a log is older than what is left of it.
     #[error("the entries around '{object}' were cleaned away since this frame was last read; try again")]
     Fenced {
@@ -180,7 +190,8 @@ impl LedgerError {
             | Self::Schema(_)
             | Self::PartitionValue { .. }
             | Self::Transaction { .. }
-            | Self::NotEmpty { .. } => ErrorKind::InvalidInput,
+            | Self::NotEmpty { .. }
+            | Self::Retention { .. } => ErrorKind::InvalidInput,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Newer { .. } => ErrorKind::Unsupported,
             Self::NotFound { .. } | Self::Dropped { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,

@@ -18,8 +18,17 @@
 //! 3. The fence is there before the first delete: who finds a slot empty because it was cleaned, finds the fence.
 //!
 //! So a writer asks for the fence *after* it won a slot, and a reader together with each slot it looks at.
+//!
+//! A reader may save that request for a minute: an entry is at least [`RETENTION_MIN`] old when its epoch is fenced, so
+//! whoever found no fence a minute ago, and is sure that it was a minute, needs not ask again. A machine that slept is
+//! not sure by its monotonic clock, which stood still, so two other clocks must agree ([`Moment`]).
 
-use apiary_core::Version;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use apiary_core::{Clock, Version};
 
 /// Versions in an epoch: a fence costs one object for ever, so an epoch is long; it is cleaned as a whole, so not too
 /// long.
@@ -29,3 +38,51 @@ pub(crate) const EPOCH_VERSIONS: u64 = 1024;
 pub(crate) fn epoch_of(version: Version) -> u64 {
     version.0 / EPOCH_VERSIONS
 }
+
+/// The shortest retention of a log: far above [`FRESH_MAX`] and any request that is still under way.
+pub(crate) const RETENTION_MIN: Duration = Duration::from_secs(3600);
+
+/// How long a missing fence stays believed.
+const FRESH_MAX: Duration = Duration::from_secs(60);
+
+/// A moment, by the two clocks that go on while a machine sleeps. One of them may be set, both hardly are at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    boot: Option<Duration>,
+    wall_ms: i64,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { boot: clock.boottime(), wall_ms: clock.wall_ms() }
+    }
+
+    /// Whether it is less than a minute ago, surely. Never on a machine without a boot-time clock.
+    pub(crate) fn is_fresh(self, clock: &dyn Clock) -> bool {
+        let now = Self::now(clock);
+        let boot = now.boot.zip(self.boot).and_then(|(now, then)| now.checked_sub(then));
+        let wall = u64::try_from(now.wall_ms.saturating_sub(self.wall_ms)).ok().map(Duration::from_millis);
+        boot.is_some_and(|passed| passed < FRESH_MAX) && wall.is_some_and(|passed| passed < FRESH_MAX)
+    }
+}
+
+/// When a frame's epochs were last known to have no fence, shared by all who read that frame. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Vouch(Arc<Mutex<Option<(Version, Moment)>>>);
+
+impl Vouch {
+    /// At `at`, or later, the epoch of `slot` had no fence, and so no later one had.
+    pub(crate) fn set(&self, slot: Version, at: Moment) {
+        // One value cannot be half written, so a panic elsewhere cannot have broken it.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((slot, at));
+    }
+
+    /// Whether what is, or is not, in `slot` may be believed without asking for its fence.
+    pub(crate) fn covers(&self, slot: Version, clock: &dyn Clock) -> bool {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.is_some_and(|(from, at)| slot >= from && at.is_fresh(clock))
+    }
+}
+
+#[cfg(test)]
+mod tests;

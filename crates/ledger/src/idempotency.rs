@@ -47,6 +47,26 @@ impl Idempotency {
         }
     }
 
+    /// Keys from a checkpoint.
+    pub(crate) fn of(keys: Vec<(Idem, Used)>) -> Self {
+        Self { older: Arc::new(keys.into_iter().collect()), recent: Arc::default() }
+    }
+
+    /// The keys that count at `now_ms`, by version: the same ones however many that count no more are still kept.
+    pub(crate) fn sorted(&self, now_ms: i64) -> Vec<(&Idem, &Used)> {
+        let young = |(_, used): &(&Idem, &Used)| used.at_ms > now_ms.saturating_sub(KEPT_MS);
+        let older = self.older.iter().filter(|(idem, _)| !self.recent.contains_key(*idem));
+        let mut keys: Vec<(&Idem, &Used)> = older.chain(self.recent.iter()).filter(young).collect();
+        keys.sort_unstable_by(|(a, in_a), (b, in_b)| {
+            in_a.version.cmp(&in_b.version).then_with(|| (&a.scope, &a.key).cmp(&(&b.scope, &b.key)))
+        });
+        if keys.len() > KEYS_MAX {
+            let oldest_kept = keys[keys.len() - KEYS_MAX].1.version;
+            keys.retain(|(_, used)| used.version >= oldest_kept);
+        }
+        keys
+    }
+
     /// Moves the small layer into the large one and forgets what is too old or too much.
     fn settle(&mut self, now_ms: i64) {
         let older = Arc::make_mut(&mut self.older);

@@ -7,6 +7,7 @@
 //! | file | tells |
 //! |---|---|
 //! | `commit`, `commit/decide` | the protocol: its essay, its driver, its decisions |
+//! | `checkpoint/` | a frame at one version in one object |
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
 //! | `fence` | epochs: what may be cleaned away, and how sleepers notice |
 //! | `header` | what every entry of both logs carries: version, hash chain, transactions |
@@ -22,6 +23,7 @@
 
 mod cell_entry;
 mod cells;
+mod checkpoint;
 mod commit;
 mod conflict;
 pub mod delta_schema;

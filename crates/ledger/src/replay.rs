@@ -9,7 +9,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
     CellId, Cells, Kind, LedgerError, Result, Snapshot, delta_schema,
-    entry::{ARROW_SCHEMA, CellReader, FrameEntry, Metadata},
+    entry::{ARROW_SCHEMA, Add, CellReader, FrameEntry, Metadata},
     header::Head,
     idempotency::{Idempotency, Used},
     log::Read,
@@ -64,6 +64,28 @@ impl Replay {
             dropped: snapshot.dropped,
             head: Some(snapshot.head.clone()),
         }
+    }
+
+    /// A frame as a checkpoint describes it, without its cells and keys; `object` names the checkpoint in errors.
+    pub(crate) fn restored(object: &str, folder: &str, about: About, head: Head) -> Result<Self> {
+        let tail = Tail { checkpoint: Some(head.version), ..Tail::default() };
+        let mut replay = Self { tail, ..Self::new(folder) };
+        replay.describe(object, &about.metadata)?;
+        (replay.about, replay.head) = (Some(Arc::new(about)), Some(head));
+        Ok(replay)
+    }
+
+    /// Takes the next cells of a checkpoint; the error ends a sentence that names the checkpoint.
+    pub(crate) fn restore_cells(&mut self, adds: impl Iterator<Item = Result<Add, String>>) -> Result<(), String> {
+        let reader = self.reader.get_or_insert_with(|| CellReader::new(&self.folder, &self.schema, &self.partition_by));
+        let cells = adds.map(|add| reader.read(&add?).map(Arc::new)).collect::<Result<Vec<_>, String>>()?;
+        self.cells.extend(cells);
+        Ok(())
+    }
+
+    /// Takes the idempotency keys of a checkpoint.
+    pub(crate) fn restore_keys(&mut self, keys: Idempotency) {
+        self.idem = keys;
     }
 
     /// Takes the next entry; `object` names it in errors.

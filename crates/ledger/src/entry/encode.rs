@@ -20,6 +20,9 @@ use crate::{
 /// Where an entry keeps the exact Arrow schema.
 pub(crate) const ARROW_SCHEMA: &str = "apiary.arrow_schema";
 
+/// Where an entry keeps the frame's id.
+pub(crate) const FRAME_ID: &str = "apiary.frame_id";
+
 /// A frame's version 0.
 pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec: &FrameSpec) -> Result<Bytes> {
     let record = TxnRecord { id, kind: "create".to_owned(), add: 0, remove: 0, idem: None, digest: None };
@@ -34,7 +37,7 @@ pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec
         partition_columns: spec.partition_by.clone(),
         configuration: BTreeMap::from([
             ("delta.enableInCommitTimestamps".to_owned(), "true".to_owned()),
-            ("apiary.frame_id".to_owned(), frame.to_string()),
+            (FRAME_ID.to_owned(), frame.to_string()),
             (ARROW_SCHEMA.to_owned(), delta_schema::exact_to_text(&spec.schema)?),
         ]),
         created_time: place.timestamp_ms,

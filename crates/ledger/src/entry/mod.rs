@@ -12,11 +12,11 @@ mod encode;
 mod stats;
 mod strict;
 
-pub(crate) use actions::{Add, Metadata, Protocol, Remove};
+pub(crate) use actions::{Add, Format, Metadata, Protocol, Remove};
 pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
-pub(crate) use encode::{ARROW_SCHEMA, commit, create, seal};
-pub(crate) use stats::{CellReader, readable};
+pub(crate) use encode::{ARROW_SCHEMA, FRAME_ID, commit, create, seal};
+pub(crate) use stats::{CellReader, add_of, readable};
 pub(crate) use strict::lines;
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ struct Stats {
 }
 
 /// The `add` action of a cell.
-pub(super) fn add_of(cell: &CellEntry, schema: &Schema, data_change: bool) -> Result<Add, serde_json::Error> {
+pub(crate) fn add_of(cell: &CellEntry, schema: &Schema, data_change: bool) -> Result<Add, serde_json::Error> {
     let (stats, inexact) = encode(&cell.stats(), schema)?;
     let mut tags = BTreeMap::from([(SHA256_TAG.to_owned(), cell.sha256())]);
     if !inexact.is_empty() {
