@@ -25,8 +25,11 @@ impl CellId {
     #[must_use]
     pub fn of_path(path: &str) -> Option<Self> {
         let (txn, n) = layout::parse_cell_path(path)?;
-        let id = Self { txn, n: u32::try_from(n).ok()? };
-        (id.path() == path).then_some(id)
+        let (before, number) = path.strip_suffix(".parquet")?.rsplit_once('-')?;
+        // One spelling: hyphens where a uuid has them, lower case, two digits at least and no more than needed.
+        let plain = before.len() == "cells/".len() + 36 && !before.bytes().any(|byte| byte.is_ascii_uppercase());
+        let short = number.len() == 2 || (number.len() > 2 && !number.starts_with('0'));
+        (plain && short).then_some(Self { txn, n: u32::try_from(n).ok()? })
     }
 
     /// The path relative to the frame's folder.
@@ -193,5 +196,28 @@ impl CellEntry {
     pub fn memory_bytes(&self) -> usize {
         // Two counts in front of it, and what the allocator adds to its two pieces.
         size_of::<Self>() + self.packed.len() + 48
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_has_one_path() {
+        let path = |n: &str| format!("cells/0192d3a4-00ab-7000-8000-000000000001-{n}.parquet");
+        for n in [0u32, 7, 10, 99, 100, 1234, u32::MAX] {
+            let id = CellId::of_path(&path(&format!("{n:02}"))).unwrap();
+            assert_eq!((id.n, id.path()), (n, path(&format!("{n:02}"))));
+        }
+        for bad in ["0", "000", "007", "4294967296", "+1", ""] {
+            assert_eq!(CellId::of_path(&path(bad)), None, "{bad}");
+        }
+        assert_eq!(
+            CellId::of_path(&path("00").to_uppercase().replace("CELLS", "cells").replace("PARQUET", "parquet")),
+            None
+        );
+        assert_eq!(CellId::of_path("cells/0192d3a400ab70008000000000000001-00.parquet"), None);
+        assert_eq!(CellId::of_path(&path("00").replace("0192d3a4", "{192d3a4")), None);
     }
 }

@@ -13,6 +13,9 @@ pub(crate) fn date(days: i32) -> Option<String> {
 }
 
 pub(crate) fn parse_date(text: &str) -> Option<i32> {
+    if let Some(days) = plain_date(text.as_bytes()) {
+        return Some(days);
+    }
     Some(NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.num_days_from_ce() - EPOCH_DAYS)
 }
 
@@ -22,7 +25,34 @@ pub(crate) fn timestamp(us: i64, separator: char) -> Option<String> {
     (1..=9999).contains(&at.year()).then(|| at.format(&format!("%Y-%m-%d{separator}%H:%M:%S%.6f")).to_string())
 }
 
+/// Days of a date as this file writes it; a frame of many cells has many of them. `None`: ask the patient parser.
+fn plain_date(text: &[u8]) -> Option<i32> {
+    let &[y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1] = text else { return None };
+    let (year, month, day) = (number(&[y0, y1, y2, y3])?, number(&[m0, m1])?, number(&[d0, d1])?);
+    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    Some(date.num_days_from_ce() - EPOCH_DAYS)
+}
+
+/// Microseconds of a timestamp as this file writes it, or `None`.
+fn plain_timestamp(text: &[u8], separator: char) -> Option<i64> {
+    let (date, time) = text.split_at_checked(10)?;
+    let &[between, h0, h1, b':', m0, m1, b':', s0, s1, b'.', ref fraction @ ..] = time else { return None };
+    let (hour, minute, second) = (number(&[h0, h1])?, number(&[m0, m1])?, number(&[s0, s1])?);
+    let whole = char::from(between) == separator && hour < 24 && minute < 60 && second < 60 && fraction.len() == 6;
+    let day_us = i64::from(plain_date(date)?) * 86_400_000_000;
+    let second = i64::from((hour * 60 + minute) * 60 + second);
+    whole.then_some(day_us + second * 1_000_000 + i64::from(number(fraction)?))
+}
+
+/// A number of few digits.
+fn number(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0')))
+}
+
 pub(crate) fn parse_timestamp(text: &str, separator: char) -> Option<i64> {
+    if let Some(us) = plain_timestamp(text.as_bytes(), separator) {
+        return Some(us);
+    }
     let at = NaiveDateTime::parse_from_str(text, &format!("%Y-%m-%d{separator}%H:%M:%S%.f")).ok()?;
     Some(at.and_utc().timestamp_micros())
 }
@@ -69,6 +99,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_date_and_no_timestamp_is_refused() {
+        for bad in ["2026-02-29", "2026-13-01", "2026-00-01", "2026-1-1x", "２026-01-01"] {
+            assert_eq!(parse_date(bad), None, "{bad}");
+        }
+        let bad = ["24:00:00.000000", "23:60:00.000000", "23:59:61.000000", "23:59:59", "23:59:5x.000000", "x"];
+        for bad in bad.map(|time| format!("2026-01-01T{time}")) {
+            assert_eq!(plain_timestamp(bad.as_bytes(), 'T'), None, "{bad}");
+        }
+        assert_eq!(parse_timestamp("1970-01-01T00:00:00.5", 'T'), Some(500_000));
+    }
+
+    #[test]
     fn what_is_no_decimal_is_refused() {
         for bad in ["", "-", ".5", "1.234", "1e3", "+1", "1.-1", "100", " 1"] {
             assert_eq!(parse_decimal(bad, 4, 2), None, "{bad}");
@@ -85,8 +127,11 @@ mod tests {
         #[test]
         fn a_date_and_a_timestamp_read_back(days in -719_162i32..2_932_896, us in any::<i64>()) {
             prop_assert_eq!(parse_date(&date(days).unwrap()), Some(days));
+            prop_assert_eq!(plain_date(date(days).unwrap().as_bytes()), Some(days));
             if let Some(text) = timestamp(us, ' ') {
                 prop_assert_eq!(parse_timestamp(&text, ' '), Some(us));
+                prop_assert_eq!(plain_timestamp(text.as_bytes(), ' '), Some(us));
+                prop_assert_eq!(plain_timestamp(text.as_bytes(), 'T'), None);
             }
         }
     }

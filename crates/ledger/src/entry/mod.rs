@@ -6,6 +6,7 @@
 
 mod actions;
 mod bounds;
+mod columns;
 mod counts;
 mod decode;
 mod encode;

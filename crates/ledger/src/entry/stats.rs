@@ -5,27 +5,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_core::{CellStats, ColumnStats, StatValue};
+use apiary_core::{CellStats, StatValue};
 use arrow::datatypes::{Schema, SchemaRef};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Add, bounds, strict};
+use super::{Add, bounds, columns::Columns};
 use crate::{CellEntry, CellId, cell_entry::Shape, packed::Packer, partition_text, value::ValueClass};
 
-const SHA256_TAG: &str = "apiary.sha256";
-const INEXACT_TAG: &str = "apiary.inexact";
+pub(crate) const SHA256_TAG: &str = "apiary.sha256";
+pub(crate) const INEXACT_TAG: &str = "apiary.inexact";
 
 /// Delta's statistics.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
     num_records: u64,
-    #[serde(default)]
     min_values: BTreeMap<String, Box<RawValue>>,
-    #[serde(default)]
     max_values: BTreeMap<String, Box<RawValue>>,
-    #[serde(default)]
     null_count: BTreeMap<String, Box<RawValue>>,
 }
 
@@ -52,65 +49,88 @@ pub(crate) fn add_of(cell: &CellEntry, schema: &Schema, data_change: bool) -> Re
 pub(crate) struct CellReader {
     schema: SchemaRef,
     shape: Arc<Shape>,
+    columns: Columns,
 }
 
 impl CellReader {
     pub(crate) fn new(folder: &str, schema: &SchemaRef, by: &[String]) -> Self {
         let mut columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         columns.sort_unstable();
+        let known = Columns::new(&columns, schema);
         let shape = Shape { folder: folder.to_owned(), partition_by: by.to_vec(), columns };
-        Self { schema: Arc::clone(schema), shape: Arc::new(shape) }
+        Self { schema: Arc::clone(schema), shape: Arc::new(shape), columns: known }
     }
 
     /// The cell of an `add` action; the error ends a sentence that names the entry.
     pub(crate) fn read(&self, add: &Add) -> Result<CellEntry, String> {
+        let values = &add.partition_values;
+        self.read_borrowed(&BorrowedAdd {
+            path: &add.path,
+            partition_values: values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+            size: add.size,
+            modification_time: add.modification_time,
+            stats: add.stats.as_deref(),
+            sha256: add.tags.get(SHA256_TAG).map(String::as_str),
+            inexact: add.tags.get(INEXACT_TAG).map(String::as_str),
+        })
+    }
+
+    /// The same, of an action whose parts lie elsewhere.
+    pub(crate) fn read_borrowed(&self, add: &BorrowedAdd<'_>) -> Result<CellEntry, String> {
         let refuse = |why: &str| Err(format!("the cell '{}' {why}", add.path));
         // Our own names alone: none of their characters needs Delta's URL encoding, none leads out of the folder.
-        let Some(id) = CellId::of_path(&add.path) else {
+        let Some(id) = CellId::of_path(add.path) else {
             return refuse("has a path that is not cells/<transaction>-<number>.parquet");
         };
-        let Some(stats) = &add.stats else { return refuse("has no statistics") };
-        let inexact = add.tags.get(INEXACT_TAG).map_or("{}", String::as_str);
-        let stats = decode(stats, inexact, &self.schema).map_err(|why| format!("the cell '{}': {why}", add.path))?;
+        let Some(stats) = add.stats else { return refuse("has no statistics") };
         let mut sha256 = [0; 32];
-        let Some(Ok(())) = add.tags.get(SHA256_TAG).map(|text| hex::decode_to_slice(text, &mut sha256)) else {
+        let Some(Ok(())) = add.sha256.map(|text| hex::decode_to_slice(text, &mut sha256)) else {
             return refuse("has no checksum");
         };
         let mut packed = Packer::new(&self.partition_values(add)?);
-        for (name, column) in &stats.columns {
-            // What is said of a column that the frame has no more is left out.
-            if let Ok(at) = self.shape.columns.binary_search(name) {
-                packed.column(at, column);
-            }
-        }
+        let rows = self.columns.pack(stats, add.inexact.unwrap_or("{}"), &mut packed);
         Ok(CellEntry {
             shape: Arc::clone(&self.shape),
             id,
             size_bytes: add.size,
-            rows: stats.rows,
+            rows: rows.map_err(|why| format!("the cell '{}': {why}", add.path))?,
             modified_ms: add.modification_time,
             sha256,
             packed: packed.finish(),
         })
     }
 
-    fn partition_values<'a>(&self, add: &'a Add) -> Result<Vec<Option<&'a str>>, String> {
+    fn partition_values<'a>(&self, add: &BorrowedAdd<'a>) -> Result<Vec<Option<&'a str>>, String> {
         let by = &self.shape.partition_by;
-        let named = by.iter().filter(|column| add.partition_values.contains_key(*column)).count();
-        if named != by.len() || named != add.partition_values.len() {
-            return Err(format!("the cell '{}' does not name the frame's partition columns", add.path));
-        }
-        let value = |column: &String| {
+        let mut values = Vec::with_capacity(by.len());
+        for column in by {
+            let Some((_, value)) = add.partition_values.iter().find(|(name, _)| name == column) else { break };
             // Delta reads the empty text as NULL.
-            let value = add.partition_values[column].as_deref().filter(|text| !text.is_empty());
+            let value = value.filter(|text| !text.is_empty());
             let field = self.schema.field_with_name(column).map_err(|error| error.to_string())?;
             if let Some(text) = value {
                 partition_text::from_text(column, text, field.data_type()).map_err(|error| error.to_string())?;
             }
-            Ok(value)
-        };
-        by.iter().map(value).collect()
+            values.push(value);
+        }
+        if values.len() != by.len() || add.partition_values.len() != by.len() {
+            return Err(format!("the cell '{}' does not name the frame's partition columns", add.path));
+        }
+        Ok(values)
     }
+}
+
+/// The parts of an `add` action that make a cell.
+#[derive(Debug)]
+pub(crate) struct BorrowedAdd<'a> {
+    pub(crate) path: &'a str,
+    /// Each column once.
+    pub(crate) partition_values: Vec<(&'a str, Option<&'a str>)>,
+    pub(crate) size: u64,
+    pub(crate) modification_time: i64,
+    pub(crate) stats: Option<&'a str>,
+    pub(crate) sha256: Option<&'a str>,
+    pub(crate) inexact: Option<&'a str>,
 }
 
 /// Whether the `add` action of a cell makes a cell again; if not, why.
@@ -140,69 +160,11 @@ fn encode(stats: &CellStats, schema: &Schema) -> Result<(String, BTreeMap<String
     Ok((serde_json::to_string(&out)?, inexact))
 }
 
-fn decode(stats: &str, inexact: &str, schema: &Schema) -> Result<CellStats, String> {
-    strict::check(stats)?;
-    strict::check(inexact)?;
-    let stats: Stats = serde_json::from_str(stats).map_err(|error| error.to_string())?;
-    let inexact: BTreeMap<String, String> = serde_json::from_str(inexact).map_err(|error| error.to_string())?;
-    let mut columns: BTreeMap<String, ColumnStats> = BTreeMap::new();
-    let bound = |name: &String, json: &RawValue| match schema.field_with_name(name) {
-        // A column that the frame has no more.
-        Err(_) => Ok(None),
-        Ok(field) => ValueClass::of(field.data_type())
-            .and_then(|class| bounds::from_json(json.get(), class))
-            .map(Some)
-            .ok_or_else(|| format!("{json} is no bound of the column '{name}'")),
-    };
-    let loose = |name: &String| inexact.get(name).map_or(Ok((false, false)), |word| flags_of(word));
-    for (name, json) in &stats.min_values {
-        let (min, min_exact) = (bound(name, json)?, !loose(name)?.0);
-        let column = columns.entry(name.clone()).or_default();
-        (column.min_exact, column.min) = (min_exact && min.is_some(), min);
-    }
-    for (name, json) in &stats.max_values {
-        let (max, max_exact) = (bound(name, json)?, !loose(name)?.1);
-        let column = columns.entry(name.clone()).or_default();
-        (column.max_exact, column.max) = (max_exact && max.is_some(), max);
-    }
-    for (name, json) in &stats.null_count {
-        // Delta nests the counts of nested columns; those are not ours.
-        let Ok(nulls) = json.get().parse() else { continue };
-        columns.entry(name.clone()).or_default().null_count = Some(nulls);
-    }
-    check_order(&stats, &columns)?;
-    Ok(CellStats { rows: stats.num_records, columns })
-}
-
-/// What must hold of any statistics.
-fn check_order(stats: &Stats, columns: &BTreeMap<String, ColumnStats>) -> Result<(), String> {
-    for (name, column) in columns {
-        if column.null_count.is_some_and(|nulls| nulls > stats.num_records) {
-            return Err(format!("the column '{name}' has more NULLs than rows"));
-        }
-        if let (Some(min), Some(max)) = (&column.min, &column.max)
-            && min.compare(max).is_none_or(|order| order.is_gt())
-        {
-            return Err(format!("the bounds of the column '{name}' contradict each other"));
-        }
-    }
-    Ok(())
-}
-
 fn word_of(loose: (bool, bool)) -> Option<&'static str> {
     match loose {
         (false, false) => None,
         (true, false) => Some("min"),
         (false, true) => Some("max"),
         (true, true) => Some("both"),
-    }
-}
-
-fn flags_of(word: &str) -> Result<(bool, bool), String> {
-    match word {
-        "min" => Ok((true, false)),
-        "max" => Ok((false, true)),
-        "both" => Ok((true, true)),
-        _ => Err(format!("'{word}' is none of min, max, both")),
     }
 }
