@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::ms;
-use crate::{LedgerError, Result};
+use crate::{LedgerError, Result, log::within};
 
 /// A pin that was not written for this long, by the store's clock, holds nothing.
 pub const PIN_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -97,7 +97,7 @@ impl Pins {
         let read = held.filter_map(|object| layout::parse_pin(&object.key)).map(|query| async move {
             let key = layout::pin(&query);
             // One that was taken away meanwhile holds nothing.
-            let body = self.bucket.get(&key).await?;
+            let body = within(&self.bucket, key.as_ref(), self.bucket.get(&key)).await?;
             body.map(|body| Pin::decode(&key, &body)).transpose()
         });
         let pins: Vec<Option<Pin>> = stream::iter(read).buffered(READS_AT_ONCE).try_collect().await?;
@@ -118,7 +118,7 @@ impl Pins {
 
     async fn listed(&self) -> Result<Vec<Listed>> {
         let prefix = layout::pins_prefix();
-        let listed = self.bucket.list(prefix, None, PINS_MAX + 1).await?;
+        let listed = within(&self.bucket, prefix, self.bucket.list(prefix, None, PINS_MAX + 1)).await?;
         if listed.len() > PINS_MAX {
             let why = format!("it holds more than {PINS_MAX} pins; delete those of queries that ended");
             return Err(LedgerError::corrupt(prefix, why));

@@ -43,7 +43,7 @@ pub(crate) async fn frame(
 ) -> Result<VacuumReport> {
     let now_ms = match options.store_now_ms {
         Some(now_ms) => now_ms,
-        None => log.bucket.store_now_ms().await?,
+        None => within(&log.bucket, "the store's clock", log.bucket.store_now_ms()).await?,
     };
     let found = Found { report: VacuumReport::of(snapshot.version), going: Going::default() };
     let mut run = Run { log, record, snapshot, options, now_ms, evidence: None };
@@ -174,7 +174,7 @@ impl Run<'_> {
         // Ends with the keys.
         while !rest.is_empty() {
             let (now, later) = rest.split_at(batch.min(rest.len()));
-            self.log.bucket.delete_all(now).await?;
+            within(&self.log.bucket, "what a vacuum deletes", self.log.bucket.delete_all(now)).await?;
             failpoint::hit("mid_vacuum");
             (rest, batch) = (later, (batch * 2).min(BATCH_MAX));
         }
