@@ -1,5 +1,6 @@
 //! Integration tests: one binary, so that DataFusion is linked once.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+mod sim;
 mod store_conformance;
 mod tidy;

@@ -195,25 +195,25 @@ impl<K: LogKind, P: Proposal<K>> Run<'_, K, P> {
     async fn put(&mut self) -> Result<Event> {
         let Some(sent) = &self.sent else { return Err(LedgerError::Internal("nothing to send".to_owned())) };
         let put = self.log.bucket.put_if_absent_once(&sent.key, sent.body.clone());
-        match tokio::time::timeout(PUT_MAX, put).await {
-            Ok(Ok(PutAnswer::Mine)) => Ok(Event::Ours),
-            Ok(Ok(PutAnswer::Taken(body))) => {
+        match apiary_core::within(self.log.bucket.clock().as_ref(), PUT_MAX, put).await {
+            Some(Ok(PutAnswer::Mine)) => Ok(Event::Ours),
+            Some(Ok(PutAnswer::Taken(body))) => {
                 // From here on the slot is decided. An entry that cannot be read leaves open whose it is.
                 let key = sent.key.clone();
                 let read = self.reader.admit(&body).map_err(|error| self.unknown(&key, &error))?;
                 let (version, sight) = self.look(read);
                 Ok(Event::Theirs(version, sight))
             }
-            Ok(Ok(PutAnswer::Absent)) => Ok(Event::Undecided),
-            Ok(Ok(PutAnswer::Unknown(error))) => {
+            Some(Ok(PutAnswer::Absent)) => Ok(Event::Undecided),
+            Some(Ok(PutAnswer::Unknown(error))) => {
                 self.error = Some(error.into());
                 Ok(Event::Undecided)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 self.error = Some(error.into());
                 Ok(Event::Refused)
             }
-            Err(_) => {
+            None => {
                 self.error = Some(LedgerError::Timeout { object: sent.key.to_string(), seconds: PUT_MAX.as_secs() });
                 Ok(Event::Undecided)
             }

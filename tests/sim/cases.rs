@@ -1,0 +1,103 @@
+//! The seeds: the usual ones, those that ever failed, and those with a fault planted, which must be found.
+
+use std::collections::BTreeMap;
+
+use super::{
+    run::{Report, run},
+    world::Sabotage,
+};
+
+/// Seeds of every run.
+const SEEDS: u64 = 200;
+
+/// What must have happened somewhere in the usual seeds.
+const MUST_HAPPEN: &[&str] = &[
+    "committed",
+    "applied before",
+    "not committed",
+    "unknown",
+    "read",
+    "came back",
+    "crash",
+    "freeze",
+    "outage",
+    "merge",
+    "vacuum",
+    "vacuumed files",
+    "sealed slots",
+    "fault AppliedThenError",
+    "fault AppliedThenExists",
+    "fault AppliedThenHang",
+    "fault AppliedThenTimeout",
+    "fault BareConflict",
+    "fault BarePrecondition",
+    "fault Denied",
+    "fault Error",
+    "fault Hang",
+    "fault Late",
+    "fault LateAndHang",
+    "fault Slow",
+    "fault Stale",
+    "fault Truncated",
+    "fault Unavailable",
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn assert_right(seed: u64, report: &Report) {
+    assert!(
+        report.faults.is_empty(),
+        "seed {seed} is wrong: {:#?}\n{}\nrun it alone: APIARY_SIM_SEED={seed}",
+        report.faults,
+        report.tail
+    );
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_invented_whatever_the_store_and_the_machines_do() {
+    if let Some(seed) = number("APIARY_SIM_SEED") {
+        let report = run(seed, None);
+        println!("{}\n{:#?}", report.tail, report.counts);
+        return assert_right(seed, &report);
+    }
+    let (first, seeds) = (number("APIARY_SIM_FIRST").unwrap_or(0), number("APIARY_SIM_SEEDS").unwrap_or(SEEDS));
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for seed in first..first + seeds {
+        let report = run(seed, None);
+        assert_right(seed, &report);
+        for (what, count) in report.counts {
+            *counts.entry(what).or_default() += count;
+        }
+    }
+    println!("{seeds} seeds from {first}:");
+    counts.iter().for_each(|(what, count)| println!("{count:>9} {what}"));
+    if seeds >= SEEDS {
+        let missing: Vec<_> = MUST_HAPPEN.iter().filter(|what| !counts.contains_key(**what)).collect();
+        assert!(missing.is_empty(), "never happened: {missing:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [3, 4] {
+        let (one, two) = (run(seed, None), run(seed, None));
+        assert_eq!(one.trace, two.trace, "seed {seed}:\n{}\n{}", one.tail, two.tail);
+    }
+    assert_ne!(run(3, None).trace, run(4, None).trace);
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    use Sabotage::*;
+    const SEEDS_MAX: u64 = 60;
+    for sabotage in
+        [ForgetfulStore, UnknownTakenForNone, RetryWithoutKey, UnknownAcknowledged, StaleReads, BlindTransfer]
+    {
+        let first_fault = |seed| run(seed, Some(sabotage)).faults.into_iter().next();
+        let found = (0..SEEDS_MAX).find_map(|seed| Some((seed, first_fault(seed)?)));
+        let (seed, fault) = found.unwrap_or_else(|| panic!("{sabotage:?} was not found in {SEEDS_MAX} seeds"));
+        println!("{sabotage:?} is found by seed {seed}: {fault}");
+    }
+}
