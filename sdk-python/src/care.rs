@@ -115,3 +115,30 @@ pub(crate) fn verify<'py>(py: Python<'py>, client: &Client, path: Option<&FrameP
         row.set_item("problems_total", report.problems_total)
     })
 }
+
+/// The reports of a vacuum.
+pub(crate) fn vacuum<'py>(py: Python<'py>, client: &Client, request: v1::VacuumRequest) -> Rows<'py> {
+    let reports = wait(py, async {
+        let mut reports = Vec::new();
+        client.vacuum(request, |report| reports.push(report)).await?;
+        Ok(reports)
+    })?;
+    rows(py, reports, |row, report| {
+        let name = |path: &v1::FramePath| format!("{}.{}.{}", path.hive, path.box_name, path.frame);
+        let version = report.frame.as_ref().map(|_| report.version);
+        row.set_item("frame", report.frame.as_ref().map(name))?;
+        row.set_item("run", report.run)?;
+        row.set_item("version", version)?;
+        row.set_item("current_files", report.current_files)?;
+        row.set_item("current_bytes", report.current_bytes)?;
+        row.set_item("deleted_files", report.deleted_files)?;
+        row.set_item("deleted_bytes", report.deleted_bytes)?;
+        row.set_item("kept_files", report.kept_files)?;
+        row.set_item("kept_bytes", report.kept_bytes)?;
+        row.set_item("more", report.more)?;
+        row.set_item("refused", (!report.refused.is_empty()).then_some(report.refused))?;
+        let files = report.files.into_iter();
+        let files = files.map(|file| (file.path, file.bytes, file.age_ms, file.goes, file.code, file.reason));
+        row.set_item("files", files.collect::<Vec<_>>())
+    })
+}

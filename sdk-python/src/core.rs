@@ -186,6 +186,19 @@ impl Core {
         care::verify(py, &self.client, path.as_ref(), deep)
     }
 
+    fn vacuum<'py>(
+        &self,
+        py: Python<'py>,
+        path: Option<Path3>,
+        run: bool,
+        retain_ms: Option<u64>,
+        force: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let path = path.map(|path| frame_path(py, &path)).transpose()?;
+        let frame = path.as_ref().map(Into::into);
+        care::vacuum(py, &self.client, v1::VacuumRequest { frame, run, retain_ms, force })
+    }
+
     /// Starts a statement and waits for its schema, so that a mistake in it is raised here.
     fn execute(
         &self,

@@ -57,6 +57,6 @@ pub use snapshot::{Snapshot, Tail};
 pub use spec::FrameSpec;
 pub use transaction::{CellFilter, Change, CommitOutcome, IdempotencyKey, Kind, PartitionValues, Scope, Transaction};
 pub use vacuum::{
-    Fate, FileFate, Hold, PIN_AGE_MAX, Pin, PinnedVersion, Pins, RETENTION, RETENTION_MIN, Reason, Total,
-    UNDECIDED_AGE, VacuumOptions, VacuumReport,
+    Fate, FileFate, FolderFate, Hold, PIN_AGE_MAX, Pin, PinnedVersion, Pins, RETENTION, RETENTION_MIN, Reason,
+    SweepReport, Total, UNDECIDED_AGE, UNNAMED_AGE, UnnamedFolder, VacuumOptions, VacuumReport, sweep,
 };

@@ -68,6 +68,21 @@ impl Client {
         }
         Ok(())
     }
+
+    /// Lists, and with `run` deletes, what nothing needs any more of a frame, or without one of the whole bucket; `told`
+    /// hears of each frame as soon as it is done.
+    pub async fn vacuum(
+        &self,
+        request: v1::VacuumRequest,
+        mut told: impl FnMut(v1::VacuumReport) + Send,
+    ) -> Result<(), ClientError> {
+        let mut service = self.maintenance();
+        let mut stream = within(MAINTENANCE_TIMEOUT, service.vacuum(request)).await?;
+        while let Some(report) = part(&mut stream).await? {
+            told(report);
+        }
+        Ok(())
+    }
 }
 
 /// The next message of a stream, if it comes in time.

@@ -36,7 +36,7 @@ from .errors import (
 )
 from .result import QueryStats, Result
 from .session import Apiary
-from .story import Bounds, Cell, CheckpointResult, HistoryEntry, Problem, VerifyReport
+from .story import Bounds, Cell, CheckpointResult, HistoryEntry, Problem, VacuumFile, VacuumReport, VerifyReport
 from .things import Box, Frame, FrameDescription, Hive, WriteResult
 
 __all__ = [
@@ -74,6 +74,8 @@ __all__ = [
     "TaskAbandoned",
     "UnauthenticatedError",
     "UnsupportedError",
+    "VacuumFile",
+    "VacuumReport",
     "VerifyReport",
     "WriteResult",
     "__version__",

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from . import _apiary
 from .errors import InvalidInputError
 from .result import Result
-from .story import VerifyReport
+from .story import VacuumReport, VerifyReport, _milliseconds
 from .things import Box, Frame, Hive, WriteResult
 
 
@@ -155,6 +156,12 @@ class Apiary:
         if changed is not None:
             self._hive, self._box, self._settings = changed
         return Result(query)
+
+    def vacuum(
+        self, run: bool = False, *, retain: timedelta | None = None, force: bool = False
+    ) -> list[VacuumReport]:
+        """Every frame, then what is left of dropped ones; see `Frame.vacuum`."""
+        return [VacuumReport._of(report) for report in self._core.vacuum(None, run, _milliseconds(retain), force)]
 
     def verify(self, *, deep: bool = False) -> list[VerifyReport]:
         """Checks the registry and every frame; see `Frame.verify`."""

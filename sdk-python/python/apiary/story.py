@@ -130,3 +130,53 @@ class VerifyReport:
     def _of(cls, told: Mapping[str, Any]) -> VerifyReport:
         rest = dict(told)
         return cls(problems=[Problem(*problem) for problem in rest.pop("problems")], **rest)
+
+
+@dataclass(frozen=True)
+class VacuumFile:
+    """A file that the newest version does not have, or a folder that no name leads to."""
+
+    path: str
+    bytes: int
+    age_ms: int
+    """By the store's clock."""
+    goes: bool
+    """Whether it is deleted, or would be."""
+    code: str
+    """Why, as a word: `removed`, `never_committed`, `retained`, `pinned`, `undecided`, …"""
+    reason: str
+    """Why, as a sentence."""
+
+
+@dataclass(frozen=True)
+class VacuumReport:
+    """What a vacuum found, and with `run` deleted."""
+
+    frame: str | None
+    """`hive.box.frame`; `None` for what is outside of frames."""
+    run: bool
+    version: int | None
+    """The version whose cells were taken for current."""
+    current_files: int
+    current_bytes: int
+    deleted_files: int
+    """Deleted if `run`; else what would be."""
+    deleted_bytes: int
+    kept_files: int
+    """Files that stay though the newest version does not have them."""
+    kept_bytes: int
+    more: bool
+    """A limit was reached: run it again."""
+    refused: str | None
+    """Why nothing was touched, if something is wrong with the bucket as a whole."""
+    files: list[VacuumFile]
+    """Those that go first; at most ten thousand."""
+
+    @classmethod
+    def _of(cls, told: Mapping[str, Any]) -> VacuumReport:
+        rest = dict(told)
+        return cls(files=[VacuumFile(*file) for file in rest.pop("files")], **rest)
+
+
+def _milliseconds(retain: timedelta | None) -> int | None:
+    return None if retain is None else round(retain.total_seconds() * 1000)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInputError
 from .result import Result
-from .story import Cell, CheckpointResult, HistoryEntry, VerifyReport
+from .story import Cell, CheckpointResult, HistoryEntry, VacuumReport, VerifyReport, _milliseconds
 
 if TYPE_CHECKING:
     from .session import Apiary
@@ -170,6 +170,18 @@ class Frame:
         """
         [report] = self._apiary._core.verify((self.hive, self.box, self.name), deep)
         return VerifyReport._of(report)
+
+    def vacuum(
+        self, run: bool = False, *, retain: timedelta | None = None, force: bool = False
+    ) -> VacuumReport:
+        """Lists the files that nothing needs any more, and why; with `run=True` deletes them.
+
+        Every version that was current within `retain` (7 days without it, by the store's clock) stays readable. Less than
+        an hour needs `force=True`: queries that have just begun may fail. Needs a live compactor.
+        """
+        path = (self.hive, self.box, self.name)
+        [report] = self._apiary._core.vacuum(path, run, _milliseconds(retain), force)
+        return VacuumReport._of(report)
 
     def describe(self) -> FrameDescription:
         """The schema and what the newest version holds."""

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Show the cells (files) that make up a frame (table)
     Cells(CellsArgs),
+    /// List the files that nothing needs any more, and with --run delete them
+    Vacuum(VacuumArgs),
     /// Merge the small cells (files) of a frame (table)
     Compact(CompactArgs),
     /// Write a checkpoint of a frame (table), so that it opens fast; clean its ledger below it
@@ -250,6 +252,31 @@ pub(crate) struct VerifyArgs {
     pub(crate) target: TargetArgs,
 }
 
+/// `apiary vacuum`
+#[derive(Debug, Args)]
+pub(crate) struct VacuumArgs {
+    /// One frame (table): hive.box.frame; without it every frame, and what is left of dropped ones
+    #[arg(value_name = "HIVE.BOX.FRAME")]
+    pub(crate) frame: Option<FramePath>,
+    /// Delete; without it nothing is changed and the list says what would go and why
+    #[arg(long)]
+    pub(crate) run: bool,
+    /// Keep every version that was current within this time: 7d, 36h, 90min; less than 1h needs --force
+    ///
+    /// By the store's clock, whatever machines' clocks say. What writers that never committed left goes after 7 days
+    /// whatever stands here.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = time_span)]
+    pub(crate) retain: Duration,
+    /// Allow --retain under an hour: queries that have just begun may fail, and say which cell is gone
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+}
+
 /// `apiary compact`
 #[derive(Debug, Args)]
 pub(crate) struct CompactArgs {
@@ -301,6 +328,10 @@ fn size(text: &str) -> Result<String, String> {
 }
 
 /// A row count that the story can be told with.
+fn time_span(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).ok_or_else(|| "write it as a number and a unit, such as 7d, 36h or 90min".to_owned())
+}
+
 fn demo_rows(text: &str) -> Result<u64, String> {
     let rows = text.replace(['_', ' '], "").parse::<u64>().map_err(|error| error.to_string())?;
     let range = crate::demo::ROWS_MIN..=crate::demo::ROWS_MAX;

@@ -61,6 +61,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
             Command::Cells(args) => commands::cells::run(&args, terminal).await,
             Command::Compact(args) => commands::compact::run(&args, terminal).await,
             Command::Checkpoint(args) => commands::checkpoint::run(&args, terminal).await,
+            Command::Vacuum(args) => commands::vacuum::run(&args, terminal).await,
             Command::Verify(args) => commands::verify::run(&args, terminal).await,
             Command::Health(args) => commands::health::run(&args, terminal).await,
             Command::Start(_) | Command::Sql(_) => Ok(()),

@@ -8,6 +8,7 @@ mod error;
 mod janitor;
 mod maintenance;
 mod run;
+mod vacuum;
 mod verify;
 
 pub use error::{CompactorError, Result};

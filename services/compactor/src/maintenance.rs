@@ -7,7 +7,7 @@ use apiary_node::Node;
 use apiary_proto::{
     convert,
     v1::{
-        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VerifyRequest,
+        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VacuumRequest, VerifyRequest,
         maintenance_service_server::MaintenanceService,
     },
 };
@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     CompactorError, Result,
+    vacuum::{self, VacuumReports},
     verify::{self, Reports},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Maintenance {
 
 #[tonic::async_trait]
 impl MaintenanceService for Maintenance {
+    type VacuumStream = VacuumReports;
     type VerifyStream = Reports;
 
     async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
@@ -46,6 +48,11 @@ impl MaintenanceService for Maintenance {
 
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Reports>, Status> {
         let reports = verify::verify(self.clone(), request.into_inner()).await?;
+        Ok(Response::new(reports))
+    }
+
+    async fn vacuum(&self, request: Request<VacuumRequest>) -> Result<Response<VacuumReports>, Status> {
+        let reports = vacuum::vacuum(self.clone(), request.into_inner()).await?;
         Ok(Response::new(reports))
     }
 }

@@ -8,8 +8,9 @@ use apiary_node::{Role, server::Peer};
 use apiary_proto::{
     ClientError,
     v1::{
-        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VerifyReport, VerifyRequest,
-        maintenance_service_client::MaintenanceServiceClient, maintenance_service_server::MaintenanceService,
+        CheckpointRequest, CheckpointResult, CompactRequest, CompactResult, VacuumReport, VacuumRequest, VerifyReport,
+        VerifyRequest, maintenance_service_client::MaintenanceServiceClient,
+        maintenance_service_server::MaintenanceService,
     },
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -46,6 +47,7 @@ macro_rules! hand_on {
 
 #[tonic::async_trait]
 impl MaintenanceService for State {
+    type VacuumStream = Streaming<VacuumReport>;
     type VerifyStream = Streaming<VerifyReport>;
 
     async fn compact(&self, request: Request<CompactRequest>) -> Result<Response<CompactResult>, Status> {
@@ -58,6 +60,10 @@ impl MaintenanceService for State {
 
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<Self::VerifyStream>, Status> {
         hand_on!(self, request, verify)
+    }
+
+    async fn vacuum(&self, request: Request<VacuumRequest>) -> Result<Response<Self::VacuumStream>, Status> {
+        hand_on!(self, request, vacuum)
     }
 }
 

@@ -108,7 +108,7 @@ impl Registry {
     }
 
     /// Commits a frame's terminal entry. `Dropped` if another has.
-    async fn end(&self, record: &FrameRecord, expected: Option<Version>) -> Result<()> {
+    pub(crate) async fn end(&self, record: &FrameRecord, expected: Option<Version>) -> Result<()> {
         let bucket = &self.log.bucket;
         let frames = Frames::new(bucket.clone());
         for _ in 0..ROUNDS_MAX {

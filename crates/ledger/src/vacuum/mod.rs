@@ -59,20 +59,25 @@
 //! | `run` | the vacuum of one frame, step by step |
 //! | `doom` | its two entries, on their way into the log |
 //! | `pins` | the snapshots that long queries hold |
+//! | `folder`, `sweep` | folders that no name leads to, and other garbage |
 //! | `report` | what callers ask and are told |
 
 mod doom;
+mod folder;
 mod judge;
 mod pins;
 mod report;
 mod run;
+mod sweep;
 mod window;
 
 use std::time::Duration;
 
+pub use folder::{FolderFate, UNNAMED_AGE};
 pub use pins::{PIN_AGE_MAX, Pin, PinnedVersion, Pins};
 pub use report::{Fate, FileFate, Hold, Reason, Total, VacuumOptions, VacuumReport};
 pub(crate) use run::frame;
+pub use sweep::{SweepReport, UnnamedFolder, sweep};
 
 /// How long versions are kept unless somebody says otherwise.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -106,13 +106,14 @@ impl Pins {
         Ok(of_this.map(|(query, frame)| (frame.version, query)).collect())
     }
 
-    /// Deletes pins that nobody wrote for [`PIN_AGE_MAX`]; says how many. 1 LIST, 1 DELETE for all.
-    #[allow(dead_code, reason = "the sweep of the bucket is about to ask")]
-    pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64> {
+    /// Pins that nobody wrote for [`PIN_AGE_MAX`]: how many, and with `run` they are deleted. 1 LIST, 1 DELETE for all.
+    pub(crate) async fn sweep(&self, now_ms: i64, run: bool) -> Result<u64> {
         let stale = self.listed().await?.into_iter().filter(|object| is_stale(object, now_ms));
         let stale: Vec<Key> =
             stale.filter_map(|object| layout::parse_pin(&object.key)).map(|query| layout::pin(&query)).collect();
-        self.bucket.delete_all(&stale).await?;
+        if run {
+            self.bucket.delete_all(&stale).await?;
+        }
         Ok(stale.len() as u64)
     }
 

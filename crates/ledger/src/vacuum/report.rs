@@ -132,6 +132,8 @@ impl Total {
 pub struct VacuumReport {
     /// The version whose cells were taken for current.
     pub version: Version,
+    /// What time it was by the store's clock, in milliseconds since 1970.
+    pub store_now_ms: i64,
     /// Whether files were deleted; else this is what would be.
     pub run: bool,
     /// Files of the newest version.
@@ -153,10 +155,11 @@ pub struct VacuumReport {
 }
 
 impl VacuumReport {
-    pub(super) fn of(version: Version) -> Self {
+    pub(super) fn of(version: Version, store_now_ms: i64) -> Self {
         let none = Total::default();
         Self {
             version,
+            store_now_ms,
             run: false,
             current: none,
             goes: none,
@@ -178,6 +181,31 @@ impl VacuumReport {
 }
 
 impl Fate {
+    /// Whether it goes.
+    #[must_use]
+    pub fn goes(&self) -> bool {
+        matches!(self, Self::Goes(_))
+    }
+
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Goes(Reason::Removed { .. }) => "removed",
+            Self::Goes(Reason::LeftOut { .. }) => "left_out",
+            Self::Goes(Reason::GivenUp { .. }) => "given_up",
+            Self::Goes(Reason::Undecided { .. }) => "never_committed",
+            Self::Goes(Reason::Forgotten { .. }) => "forgotten",
+            Self::Stays(Hold::Young) => "young",
+            Self::Stays(Hold::Retained { .. }) => "retained",
+            Self::Stays(Hold::Pinned { .. }) => "pinned",
+            Self::Stays(Hold::Undecided { .. }) => "undecided",
+            Self::Stays(Hold::Unknown) => "unknown",
+            Self::Stays(Hold::Foreign) => "foreign",
+            Self::Stays(Hold::Later) => "later",
+        }
+    }
+
     /// The sentence for people; `now_ms` by the store's clock.
     #[must_use]
     pub fn describe(&self, now_ms: i64) -> String {

@@ -45,7 +45,7 @@ pub(crate) async fn frame(
         Some(now_ms) => now_ms,
         None => within(&log.bucket, "the store's clock", log.bucket.store_now_ms()).await?,
     };
-    let found = Found { report: VacuumReport::of(snapshot.version), going: Going::default() };
+    let found = Found { report: VacuumReport::of(snapshot.version, now_ms), going: Going::default() };
     let mut run = Run { log, record, snapshot, options, now_ms, evidence: None };
     let Found { mut report, going } = run.find(found).await?;
     if !options.run || going.is_empty() {

@@ -4,6 +4,7 @@
 mod cuts;
 mod races;
 mod sleepers;
+mod sweeps;
 mod world;
 
 use std::time::Duration;
@@ -137,7 +138,7 @@ async fn a_pin_keeps_what_its_version_had_and_everything_after_it() {
     assert_eq!(world.vacuum(false).await.unwrap().goes.files, 0);
     world.clock.advance(8 * DAY);
     assert_eq!(world.vacuum(false).await.unwrap().goes.files, 2);
-    assert_eq!(pins.sweep(world.now()).await.unwrap(), 1);
+    assert_eq!(pins.sweep(world.now(), true).await.unwrap(), 1);
     assert!(world.memory.keys("_apiary/pins").is_empty());
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod import;
 pub(crate) mod sql;
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod vacuum;
 pub(crate) mod verify;
 
 #[cfg(test)]

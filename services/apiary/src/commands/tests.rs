@@ -35,6 +35,7 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::Cells(args) => super::cells::run(&args, &terminal).await,
         Command::Compact(args) => super::compact::run(&args, &terminal).await,
         Command::Checkpoint(args) => super::checkpoint::run(&args, &terminal).await,
+        Command::Vacuum(args) => super::vacuum::run(&args, &terminal).await,
         Command::Verify(args) => super::verify::run(&args, &terminal).await,
         Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
     };
@@ -193,6 +194,45 @@ fn a_frame_tells_its_history_and_its_cells_and_damage_is_found() {
         assert_eq!(damaged.result.unwrap_err().kind().exit_code(), 1);
         assert!(damaged.out.contains(&path) && damaged.out.contains("checksum"), "{}", damaged.out);
         assert!(damaged.err.contains("a.b.c is damaged: 1 problem"), "{}", damaged.err);
+    });
+}
+
+#[test]
+fn a_vacuum_lists_before_it_deletes_and_never_takes_what_is_needed() {
+    let home = tempfile::tempdir().unwrap();
+    let csv = home.path().join("n.csv");
+    std::fs::write(&csv, "n\n1\n2\n").unwrap();
+    let csv = csv.to_str().unwrap();
+    block_on(async {
+        run(home.path(), &["import", csv, "--into", "a.b.c", "--create"]).await.result.unwrap();
+        run(home.path(), &["import", csv, "--into", "a.b.c"]).await.result.unwrap();
+        run(home.path(), &["compact", "a.b.c"]).await.result.unwrap();
+        let early = run(home.path(), &["vacuum", "a.b.c"]).await;
+        assert!(early.out.starts_with("a.b.c: nothing to delete · 2 stay"), "{}", early.out);
+        assert!(early.out.contains("stays: written within retention"), "{}", early.out);
+
+        let hasty = run(home.path(), &["vacuum", "a.b.c", "--retain", "5min", "--run"]).await;
+        assert_eq!(hasty.result.unwrap_err().kind(), apiary_core::ErrorKind::InvalidInput);
+        assert!(hasty.err.contains("less than an hour") && hasty.err.contains("force"), "{}", hasty.err);
+
+        let forced = ["vacuum", "a.b.c", "--retain", "0s", "--force"];
+        let told = run(home.path(), &forced).await;
+        assert!(told.out.starts_with("a.b.c: 2 files would go"), "{}", told.out);
+        assert!(told.out.contains("removed by version 3"), "{}", told.out);
+        assert!(told.err.contains("nothing was deleted; --run deletes"), "{}", told.err);
+        let done = run(home.path(), &[&forced[..], &["--run", "--format", "json"]].concat()).await;
+        done.result.unwrap();
+        let done: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+        assert_eq!((&done[0]["deleted_files"], &done[0]["opened_version"]), (&2.into(), &4.into()));
+        assert_eq!(done[0]["files"][0]["code"], "removed");
+
+        let all = run(home.path(), &["vacuum", "--run"]).await;
+        all.result.unwrap();
+        assert!(all.out.contains("a.b.c: nothing to delete · 1 cell in version 5"), "{}", all.out);
+        assert!(all.out.contains("rest of the bucket: nothing to delete"), "{}", all.out);
+        let rows = run(home.path(), &["sql", "SELECT count(*), sum(n) FROM a.b.c", "--format", "csv"]).await;
+        assert!(rows.out.ends_with("4,6\n"), "{}", rows.out);
+        run(home.path(), &["verify", "--deep"]).await.result.unwrap();
     });
 }
 

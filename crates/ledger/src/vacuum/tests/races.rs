@@ -132,7 +132,7 @@ impl Race {
 
 async fn run(seed: u64, days: u32) -> Seen {
     let world = World::seeded(seed).await;
-    let delays = [(200, 1), (200, 40), (100, 2_000), (20, 600_000)];
+    let delays = [(200, 1), (200, 40), (100, 2_000), (20, 100_000)];
     let slow = |rates: Rates, (per_mille, ms)| rates.with(per_mille, Fault::Slow(Duration::from_millis(ms)));
     world.faults.deal(Some(delays.into_iter().fold(Rates::default(), slow)));
     let race = Arc::new(Race {

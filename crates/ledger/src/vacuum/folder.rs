@@ -1,0 +1,190 @@
+//! Whether a frame folder that no name leads to is garbage: pure.
+//!
+//! A folder's end is decided in its own ledger, never by its age alone: it goes only after a terminal entry, which
+//! no writer passes. A folder that was made and never named has nothing but version 0; it is ended like any other and goes
+//! at once. One that holds rows and has no terminal entry is nobody's garbage: the registry lost it.
+
+use std::time::Duration;
+
+use apiary_core::{QueryId, Version};
+
+use super::{
+    ms,
+    report::{Total, age},
+};
+
+/// How old everything in a folder must be before its lack of a name means anything.
+pub const UNNAMED_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a folder holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) total: Total,
+    /// The newest object, by the store's clock.
+    pub(super) newest_ms: i64,
+    /// An object that Apiary did not write.
+    pub(super) foreign: Option<String>,
+    /// The last entry and when it was written.
+    pub(super) last: Option<(Version, i64)>,
+    /// Whether that is a terminal one.
+    pub(super) ended: bool,
+    pub(super) cells: u64,
+    pub(super) checkpoints: u64,
+    /// A query that holds a version of it.
+    pub(super) pinned: Option<QueryId>,
+}
+
+/// What becomes of a folder that no name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FolderFate {
+    /// It goes: its frame was dropped.
+    Dropped {
+        /// The terminal entry.
+        version: Version,
+        /// When that was written, by the store's clock.
+        at_ms: i64,
+    },
+    /// It goes: it was made and never named.
+    NeverNamed,
+    /// It goes: what an earlier sweep that was cut short left.
+    Leftover,
+    /// It stays: something in it was written within a day.
+    Young,
+    /// It stays: its frame was dropped within retention.
+    DroppedLately {
+        /// The terminal entry.
+        version: Version,
+    },
+    /// It stays: a query reads it.
+    Pinned {
+        /// The query.
+        query: QueryId,
+    },
+    /// It stays: it holds a frame that was never dropped.
+    HoldsFrame,
+    /// It stays: Apiary did not write all of it.
+    Foreign {
+        /// One such object.
+        object: String,
+    },
+    /// It stays: a limit of this run was reached.
+    Later,
+    /// It stays: it got its name just now.
+    Named,
+}
+
+impl FolderFate {
+    /// Whether it goes.
+    #[must_use]
+    pub fn goes(&self) -> bool {
+        matches!(self, Self::Dropped { .. } | Self::NeverNamed | Self::Leftover)
+    }
+
+    /// A word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Dropped { .. } => "dropped",
+            Self::NeverNamed => "never_named",
+            Self::Leftover => "leftover",
+            Self::Young => "young",
+            Self::DroppedLately { .. } => "retained",
+            Self::Pinned { .. } => "pinned",
+            Self::HoldsFrame => "holds_frame",
+            Self::Foreign { .. } => "foreign",
+            Self::Later => "later",
+            Self::Named => "named",
+        }
+    }
+
+    /// The sentence for people; `now_ms` by the store's clock.
+    #[must_use]
+    pub fn describe(&self, now_ms: i64) -> String {
+        match self {
+            Self::Dropped { version, at_ms } => format!("dropped in version {version}, {} ago", age(now_ms - at_ms)),
+            Self::NeverNamed => "made and never named".to_owned(),
+            Self::Leftover => "left by an earlier vacuum".to_owned(),
+            Self::Young => "stays: it has no name, and was written to within a day".to_owned(),
+            Self::DroppedLately { version } => format!("stays: dropped in version {version}, within retention"),
+            Self::Pinned { query } => format!("stays: pinned by query {query}"),
+            Self::HoldsFrame => {
+                "stays: it holds a frame that was never dropped, and no name leads to it; restore the registry"
+                    .to_owned()
+            }
+            Self::Foreign { object } => format!("stays: '{object}' is not of Apiary's making"),
+            Self::Later => "stays until the next run: a limit was reached".to_owned(),
+            Self::Named => "stays: it got its name just now".to_owned(),
+        }
+    }
+}
+
+/// What becomes of a folder that no name leads to.
+pub(super) fn judge(contents: &Contents, now_ms: i64, retention_ms: i64) -> FolderFate {
+    let age_ms = |at_ms: i64| now_ms.saturating_sub(at_ms);
+    if let Some(object) = &contents.foreign {
+        return FolderFate::Foreign { object: object.clone() };
+    }
+    if let Some(query) = contents.pinned {
+        return FolderFate::Pinned { query };
+    }
+    if age_ms(contents.newest_ms) < ms(UNNAMED_AGE) {
+        return FolderFate::Young;
+    }
+    match contents.last {
+        Some((version, at_ms)) if contents.ended && age_ms(at_ms) < retention_ms => {
+            FolderFate::DroppedLately { version }
+        }
+        Some((version, at_ms)) if contents.ended => FolderFate::Dropped { version, at_ms },
+        Some((Version(0), _)) if contents.cells == 0 && contents.checkpoints == 0 => FolderFate::NeverNamed,
+        None if contents.checkpoints == 0 => FolderFate::Leftover,
+        _ => FolderFate::HoldsFrame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+    const NOW: i64 = 100 * DAY;
+
+    fn fate(contents: Contents) -> FolderFate {
+        judge(&contents, NOW, 7 * DAY)
+    }
+
+    fn old(last: Option<u64>, ended: bool, cells: u64) -> Contents {
+        let last = last.map(|version| (Version(version), NOW - 8 * DAY));
+        Contents { newest_ms: NOW - 8 * DAY, last, ended, cells, ..Contents::default() }
+    }
+
+    #[test]
+    fn what_was_dropped_long_ago_goes_and_what_was_dropped_lately_stays() {
+        assert!(matches!(fate(old(Some(9), true, 5)), FolderFate::Dropped { version: Version(9), .. }));
+        let lately = Contents { last: Some((Version(9), NOW - 6 * DAY)), ..old(None, true, 5) };
+        assert_eq!(fate(lately), FolderFate::DroppedLately { version: Version(9) });
+    }
+
+    #[test]
+    fn what_was_never_named_goes_after_a_day() {
+        assert_eq!(fate(old(Some(0), false, 0)), FolderFate::NeverNamed);
+        let young = Contents { newest_ms: NOW - DAY + 1, ..old(Some(0), false, 0) };
+        assert_eq!(fate(young), FolderFate::Young);
+    }
+
+    #[test]
+    fn a_frame_that_the_registry_lost_stays() {
+        for lost in [old(Some(3), false, 0), old(Some(0), false, 1), Contents { checkpoints: 1, ..old(None, false, 4) }]
+        {
+            assert_eq!(fate(lost), FolderFate::HoldsFrame);
+        }
+        assert_eq!(fate(old(None, false, 3)), FolderFate::Leftover);
+    }
+
+    #[test]
+    fn what_is_pinned_or_not_ours_stays() {
+        let foreign = Contents { foreign: Some("f/x".into()), ..old(Some(9), true, 5) };
+        assert_eq!(fate(foreign), FolderFate::Foreign { object: "f/x".into() });
+        let query = QueryId::new(&apiary_core::SystemClock, &apiary_core::SeededRng::new(1));
+        assert_eq!(fate(Contents { pinned: Some(query), ..old(Some(9), true, 5) }), FolderFate::Pinned { query });
+    }
+}
