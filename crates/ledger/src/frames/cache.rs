@@ -1,17 +1,22 @@
-//! The newest known snapshot of each frame. Whoever asks still reads on from it, so a stale one costs time, never truth.
+//! The newest known snapshot of each frame, shared by all queries of a process, as many as fit into a budget of bytes.
+//! Whoever asks still reads on from it, so a stale one costs time, never truth.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{Snapshot, Tail, fence::Vouch};
 
-/// Frames whose snapshots are kept: one of 100 000 cells takes some hundred megabytes, most are small.
-const CACHED_MAX: usize = 64;
+/// Memory for snapshots: some frames of 100 000 cells, which take 50 MB each, and many small ones.
+const BYTES_MAX: usize = 256 << 20;
+
+/// Frames whose snapshots are kept: enough for most colonies, few enough to look through for the one to give up.
+const CACHED_MAX: usize = 1024;
 
 /// Newest known snapshots by folder; the least recently used leaves first.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     frames: HashMap<String, Known>,
     uses: u64,
+    bytes: usize,
 }
 
 /// What is known of one frame.
@@ -19,6 +24,7 @@ pub(super) struct Cache {
 struct Known {
     used: u64,
     snapshot: Arc<Snapshot>,
+    bytes: usize,
     vouch: Vouch,
 }
 
@@ -42,13 +48,26 @@ impl Cache {
         {
             return known;
         }
-        let known = Known { used: self.uses, snapshot: Arc::clone(&snapshot), vouch: vouch.clone() };
+        self.remove(&snapshot.folder);
+        let bytes = snapshot.memory_bytes();
+        self.bytes += bytes;
+        let known = Known { used: self.uses, snapshot: Arc::clone(&snapshot), bytes, vouch: vouch.clone() };
         self.frames.insert(snapshot.folder.clone(), known);
-        if self.frames.len() > CACHED_MAX {
-            let oldest = self.frames.iter().min_by_key(|(_, known)| known.used).map(|(folder, _)| folder.clone());
-            oldest.map(|folder| self.frames.remove(&folder));
-        }
+        self.make_room(CACHED_MAX, BYTES_MAX);
         snapshot
+    }
+
+    fn make_room(&mut self, frames_max: usize, bytes_max: usize) {
+        // Ends: every round takes one away. The newest stays, however large: without it every query would begin anew.
+        while self.frames.len() > 1 && (self.frames.len() > frames_max || self.bytes > bytes_max) {
+            let oldest = self.frames.iter().min_by_key(|(_, known)| known.used).map(|(folder, _)| folder.clone());
+            oldest.iter().for_each(|folder| self.remove(folder));
+        }
+    }
+
+    fn remove(&mut self, folder: &str) {
+        let gone = self.frames.remove(folder).map_or(0, |known| known.bytes);
+        self.bytes = self.bytes.saturating_sub(gone);
     }
 
     /// The version of a snapshot has a checkpoint now.
@@ -64,7 +83,39 @@ impl Cache {
     /// Forgets a frame whose snapshot is too old to go on from, unless someone else came back with a newer one.
     pub(super) fn forget(&mut self, stale: &Snapshot) {
         if self.frames.get(&stale.folder).is_some_and(|known| known.snapshot.version <= stale.version) {
-            self.frames.remove(&stale.folder);
+            self.remove(&stale.folder);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apiary_bucket::Bucket;
+
+    use super::*;
+    use crate::{Frames, frames::tests::make};
+
+    #[tokio::test]
+    async fn the_least_recently_used_leave_when_there_is_no_room() {
+        let (mut cache, mut folders) = (Cache::default(), Vec::new());
+        for _ in 0..4 {
+            let bucket = Bucket::in_memory();
+            let frame = make(&bucket).await;
+            let snapshot = Frames::new(bucket.clone()).snapshot(&frame).await.unwrap();
+            folders.push(snapshot.folder().to_owned());
+            let again = cache.put(Arc::clone(&snapshot), &Vouch::default());
+            cache.put(Arc::clone(&again), &Vouch::default());
+        }
+        let each = cache.bytes / 4;
+        assert!(each > 4096 && cache.frames.values().all(|known| known.bytes.abs_diff(each) < 100));
+        assert!(cache.get(&folders[0]).is_some());
+        cache.make_room(100, 3 * each + 50);
+        let there = |cache: &Cache| folders.iter().map(|folder| cache.frames.contains_key(folder)).collect::<Vec<_>>();
+        assert_eq!(there(&cache), [true, false, true, true]);
+        cache.make_room(2, usize::MAX);
+        assert_eq!(there(&cache), [true, false, false, true]);
+        cache.make_room(100, 0);
+        assert_eq!(there(&cache), [true, false, false, false]);
+        assert_eq!(cache.bytes, cache.frames.values().map(|known| known.bytes).sum::<usize>());
     }
 }

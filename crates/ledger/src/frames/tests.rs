@@ -19,7 +19,7 @@ fn over(faulty: &Faulty) -> Bucket {
     Bucket::over(Arc::new(faulty.clone()), Arc::new(QuickClock::default()), Arc::new(SeededRng::new(7)))
 }
 
-async fn make(bucket: &Bucket) -> Arc<FrameRecord> {
+pub(super) async fn make(bucket: &Bucket) -> Arc<FrameRecord> {
     let registry = Registry::new(bucket.clone());
     let path: apiary_core::FramePath = "h.b.f".parse().unwrap();
     registry.create_hive(&path.hive).await.unwrap();
