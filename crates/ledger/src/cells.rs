@@ -22,6 +22,9 @@ use crate::{CellEntry, CellId};
 /// Cells in a chunk: few enough to copy on every commit, enough to have few chunks.
 const CHUNK_MAX: usize = 512;
 
+/// About how much is kept for a cell of what was worked out from it.
+const MEMO_BYTES: usize = 48;
+
 /// What was worked out from the cells of one chunk, by a name that says what it is.
 type Memo = HashMap<String, Arc<dyn Any + Send + Sync>>;
 
@@ -139,7 +142,8 @@ impl Cells {
     /// About how much memory they take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.memory_bytes).sum()
+        let memos = |chunk: &Chunk| chunk.lock().len() * chunk.cells.len() * MEMO_BYTES;
+        self.chunks.iter().map(|chunk| chunk.memory_bytes + memos(chunk)).sum()
     }
 
     /// Those of `wanted` that are there, in the order of the frame. Looks only where they may be.

@@ -8,10 +8,10 @@ use std::{collections::HashSet, sync::Arc};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
-    CellId, Cells, Kind, LedgerError, Result, Snapshot, delta_schema,
-    entry::{ARROW_SCHEMA, Add, CellReader, FrameEntry, Metadata},
+    CellEntry, CellId, Cells, Kind, LedgerError, Result, Snapshot, delta_schema,
+    entry::{ARROW_SCHEMA, CellReader, FrameEntry, Metadata},
     header::Head,
-    idempotency::{Idempotency, Used},
+    idempotency::Idempotency,
     log::Read,
     snapshot::{About, Tail},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Replay {
     /// Cells in the order of their entries.
     cells: Cells,
     /// Reads cells as the newest metadata has them.
-    reader: Option<CellReader>,
+    reader: Option<Arc<CellReader>>,
     idem: Idempotency,
     about: Option<Arc<About>>,
     tail: Tail,
@@ -57,7 +57,7 @@ impl Replay {
             schema: Arc::clone(&snapshot.schema),
             partition_by: snapshot.partition_by.clone(),
             cells: snapshot.cells.clone(),
-            reader: None,
+            reader: snapshot.reader.clone(),
             idem: snapshot.idem.clone(),
             about: Some(Arc::clone(&snapshot.about)),
             tail: snapshot.tail,
@@ -75,12 +75,15 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Takes the next cells of a checkpoint; the error ends a sentence that names the checkpoint.
-    pub(crate) fn restore_cells(&mut self, adds: impl Iterator<Item = Result<Add, String>>) -> Result<(), String> {
-        let reader = self.reader.get_or_insert_with(|| CellReader::new(&self.folder, &self.schema, &self.partition_by));
-        let cells = adds.map(|add| reader.read(&add?).map(Arc::new)).collect::<Result<Vec<_>, String>>()?;
+    /// What reads the cells of this frame.
+    pub(crate) fn reader(&mut self) -> Arc<CellReader> {
+        let made = || Arc::new(CellReader::new(&self.folder, &self.schema, &self.partition_by));
+        Arc::clone(self.reader.get_or_insert_with(made))
+    }
+
+    /// Takes the next cells of a checkpoint, each there once.
+    pub(crate) fn restore_cells(&mut self, cells: Vec<Arc<CellEntry>>) {
         self.cells.extend(cells);
-        Ok(())
     }
 
     /// Takes the idempotency keys of a checkpoint.
@@ -121,7 +124,7 @@ impl Replay {
         if entry.adds.is_empty() {
             return Ok(());
         }
-        let reader = self.reader.get_or_insert_with(|| CellReader::new(&self.folder, &self.schema, &self.partition_by));
+        let reader = self.reader();
         let cells = entry.adds.iter().map(|add| reader.read(add).map(Arc::new));
         let cells = cells.collect::<Result<Vec<_>, String>>().map_err(|why| LedgerError::corrupt(object, why))?;
         let ids: HashSet<CellId> = cells.iter().map(|cell| cell.id).collect();
@@ -161,12 +164,10 @@ impl Replay {
     }
 
     fn remember(&mut self, read: &Read<FrameEntry>) {
-        for txn in &read.entry.header.txns {
-            if let (Some(idem), Some(digest)) = (&txn.idem, &txn.digest) {
-                let (version, at_ms) = (read.head.version, read.head.timestamp_ms);
-                self.idem.remember(idem.clone(), Used { digest: digest.clone(), version, at_ms });
-            }
-        }
+        let (version, at_ms) = (read.head.version, read.head.timestamp_ms);
+        let after_ms = self.head.as_ref().map_or(0, |head| at_ms.saturating_sub(head.timestamp_ms));
+        let keys = read.entry.header.txns.iter().filter_map(|txn| Some((txn.idem.clone()?, txn.digest.clone()?)));
+        self.idem.remember(version, at_ms, after_ms, keys);
     }
 
     /// The frame as it is now, or `None` if no entry was there.
@@ -180,6 +181,7 @@ impl Replay {
             folder: self.folder,
             head,
             idem: self.idem,
+            reader: self.reader,
             about,
             tail: self.tail,
             dropped: self.dropped,

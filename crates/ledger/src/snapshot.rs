@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use crate::{
     Cells,
-    entry::{Metadata, Protocol},
+    entry::{CellReader, Metadata, Protocol},
     header::Head,
     idempotency::Idempotency,
 };
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub(crate) head: Head,
     /// The idempotency keys of the last days.
     pub(crate) idem: Idempotency,
+    /// What reads further cells, so that they share what they have in common with these.
+    pub(crate) reader: Option<Arc<CellReader>>,
     /// The newest protocol and metadata.
     pub(crate) about: Arc<About>,
     /// What came after the checkpoint that this was read from.
@@ -72,6 +74,14 @@ impl Snapshot {
     #[must_use]
     pub fn tail(&self) -> Tail {
         self.tail
+    }
+
+    /// About how much memory it takes, what others share with it included.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        // The rest is mostly the schema, two or three times as text.
+        let about: usize = self.about.metadata.configuration.values().map(String::len).sum();
+        self.cells.memory_bytes() + self.idem.memory_bytes() + 4 * about + 4096
     }
 
     /// The frame's folder, without a slash at its end.

@@ -49,7 +49,7 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Encoded> {
         .build();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&SCHEMA), options).map_err(unwritable)?;
-    let keys = snapshot.idem.sorted(snapshot.head.timestamp_ms);
+    let keys = snapshot.idem.sorted();
     let about = [protocol(&snapshot.about.protocol)?, metadata(&snapshot.about.metadata)?];
     let keys_written = keys.chunks(GROUP_ROWS).map(txns);
     let all: Vec<&Arc<CellEntry>> = snapshot.cells.iter().collect();

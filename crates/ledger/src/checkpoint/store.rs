@@ -169,8 +169,7 @@ pub(crate) fn same(a: &Snapshot, b: &Snapshot) -> Result<(), String> {
     if a.cells != b.cells {
         return differ("cells");
     }
-    let now_ms = a.head.timestamp_ms;
-    if a.idem.sorted(now_ms) != b.idem.sorted(now_ms) { differ("idempotency keys") } else { Ok(()) }
+    if a.idem.sorted() != b.idem.sorted() { differ("idempotency keys") } else { Ok(()) }
 }
 
 /// A checkpoint that is there may have been left before its hint was written.
@@ -180,7 +179,7 @@ async fn advance_hint(bucket: &Bucket, snapshot: &Snapshot) -> Result<u64> {
     let line = within(bucket, key.as_ref(), bucket.get(&key)).await?.unwrap_or_default();
     let checksum = Checksum::parse(version, &line).map_err(|why| LedgerError::corrupt(&key, why))?;
     let size_in_bytes = checksum.apiary.checkpoint.bytes;
-    let keys = snapshot.idem.sorted(snapshot.head.timestamp_ms).len() as u64;
+    let keys = snapshot.idem.sorted().len() as u64;
     let size = 2 + keys + checksum.num_files;
     point_to(bucket, folder, &Hint { version, size, size_in_bytes, num_of_add_files: checksum.num_files }).await;
     Ok(size_in_bytes)

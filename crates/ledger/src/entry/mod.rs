@@ -17,7 +17,7 @@ pub(crate) use actions::{Add, Format, Metadata, Protocol, Remove};
 pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
 pub(crate) use encode::{ARROW_SCHEMA, FRAME_ID, commit, create, seal};
-pub(crate) use stats::{CellReader, add_of, readable};
+pub(crate) use stats::{BorrowedAdd, CellReader, INEXACT_TAG, SHA256_TAG, add_of, readable};
 pub(crate) use strict::lines;
 
 #[cfg(test)]
