@@ -1,9 +1,9 @@
 //! One writer: the program's decisions, and the thin driver around them, mirrored from `crates/ledger/src/commit`.
 //! One move is one request; what another does between two requests is the checker's to choose.
 //!
-//! **Fences.** No end is believed before the fence of the slot that decides it was looked for: the slot that was sent
-//! to, or the one whose entry was read. That one look is enough, since an entry outside every fenced epoch certifies, by
-//! the hash chain, all those before it. With a fence there, only the newest checkpoint can tell.
+//! **Fences.** The program believes no end before the fence of the slot that decides it was looked for: the slot that
+//! was sent to, or the one whose entry was read. That one look is enough, since an entry outside every fenced epoch
+//! certifies, by the hash chain, all those before it. With a fence there, only the newest checkpoint can tell.
 
 use crate::{
     Config, Mutant, TxnId, Version,
@@ -62,7 +62,6 @@ pub(crate) enum Next {
     /// The fence of the slot that decides.
     Fence {
         slot: u8,
-        then: Outcome,
     },
     /// The newest checkpoint, which decides where a fence was found.
     Cold,
@@ -183,7 +182,7 @@ fn request(config: &Config, world: &mut World, writer: &mut Writer, what: Move) 
                 Some(Some(entry)) => match look(config, writer, entry) {
                     Some(sight) => on(config, writer, &Event::Entry(Version(u64::from(entry.slot)), sight)),
                     // It does not follow the one before it.
-                    None => end_for_good(config, writer),
+                    None => on(config, writer, &Event::ReadBroken),
                 },
             }
         }
@@ -205,12 +204,13 @@ fn request(config: &Config, world: &mut World, writer: &mut Writer, what: Move) 
                 },
             }
         }
-        Next::Fence { slot, then } => {
-            writer.next = match (answered, world.is_fenced(slot)) {
-                (true, true) => Next::Cold,
-                (true, false) => Next::Done(then),
-                (false, _) => Next::Done(Outcome::Unknown),
-            }
+        Next::Fence { slot } => {
+            let event = match (answered, world.is_fenced(slot)) {
+                (true, true) => Event::Fenced,
+                (true, false) => Event::Unfenced,
+                (false, _) => Event::FenceUnread,
+            };
+            on(config, writer, &event);
         }
         Next::Cold => cold(world, writer),
         Next::NotBegun | Next::Done(_) | Next::Beyond => {}
@@ -231,7 +231,9 @@ fn put(config: &Config, world: &mut World, writer: &mut Writer, what: Move) {
     if what == Move::Go && free {
         return on(config, writer, &Event::Ours);
     }
-    writer.next = Next::ReadBack { refused: matches!(what, Move::Refused | Move::HeldUpThenRefused) };
+    // Of a refusal of what the client had sent before, the program knows that it is none.
+    let taken = what == Move::HeldUpThenRefused && config.has(Mutant::RefusalTakenAsDefinite);
+    writer.next = Next::ReadBack { refused: what == Move::Refused || taken };
 }
 
 /// What an entry says about the writer's transaction; none if it does not follow the one before it.
@@ -250,7 +252,6 @@ fn on(config: &Config, writer: &mut Writer, event: &Event) {
     let id = writer.n;
     let sealed = writer.sent.is_some_and(|sent| matches!(sent.body, Body::Seal { .. }));
     let step = match event {
-        Event::Refused if config.has(Mutant::RefusalTakenAsDefinite) => Step::End(Ending::Refused),
         Event::Ours if config.has(Mutant::SealTakenForCommit) && sealed => Step::End(Ending::CommittedHere),
         event => writer.protocol.on(event, writer.late),
     };
@@ -273,42 +274,40 @@ fn on(config: &Config, writer: &mut Writer, event: &Event) {
             writer.next = Next::Put;
         }
         Step::BackOff(_, Then::PutAgain | Then::SealAgain) => writer.next = Next::Put,
-        Step::End(ending) => end(config, writer, &ending),
+        Step::Fence | Step::BackOff(_, Then::Fence) => look_for_fence(config, writer),
+        Step::End(ending) => end(writer, &ending),
     }
 }
 
-fn end(config: &Config, writer: &mut Writer, ending: &Ending) {
+/// The slot that decides: the one whose entry was read, or that was sent to.
+fn look_for_fence(config: &Config, writer: &mut Writer) {
+    let believing = writer.protocol.believing();
+    let sent = writer.sent.map_or(0, |sent| sent.slot);
+    let slot = match believing {
+        Some(Ending::Committed(Version(v)) | Ending::Applied(Version(v))) => v as u8,
+        _ => sent,
+    };
+    let won = believing == Some(Ending::CommittedHere) || writer.at.0 < sent;
+    if config.has(Mutant::NoFenceCheck) || config.has(Mutant::NoFenceCheckOfReads) && !won {
+        on(config, writer, &Event::Unfenced);
+    } else {
+        writer.next = Next::Fence { slot };
+    }
+}
+
+fn end(writer: &mut Writer, ending: &Ending) {
     let edition = writer.edition;
-    let (slot, then) = match *ending {
+    writer.next = match *ending {
         Ending::CommittedHere => {
             let version = writer.sent.map_or(0, |sent| sent.slot);
-            (version, Outcome::Committed { version, edition })
+            Next::Done(Outcome::Committed { version, edition })
         }
-        Ending::Committed(Version(v)) => (v as u8, Outcome::Committed { version: v as u8, edition }),
-        Ending::Applied(Version(v)) => (v as u8, Outcome::AlreadyApplied { version: v as u8 }),
-        Ending::Unknown => {
-            writer.next = Next::Done(Outcome::Unknown);
-            return;
-        }
-        _ => return end_for_good(config, writer),
+        Ending::Committed(Version(v)) => Next::Done(Outcome::Committed { version: v as u8, edition }),
+        Ending::Applied(Version(v)) => Next::Done(Outcome::AlreadyApplied { version: v as u8 }),
+        Ending::Unknown => Next::Done(Outcome::Unknown),
+        Ending::Cleaned => Next::Cold,
+        _ => Next::Done(Outcome::Nothing),
     };
-    believe(config, writer, slot, then, *ending == Ending::CommittedHere);
-}
-
-/// The transaction is said not to be in the log. Where nothing was ever sent, that is so.
-fn end_for_good(config: &Config, writer: &mut Writer) {
-    let Some(sent) = writer.sent else {
-        writer.next = Next::Done(Outcome::Nothing);
-        return;
-    };
-    let sealed = matches!(sent.body, Body::Seal { .. }) && writer.at.0 < sent.slot;
-    believe(config, writer, sent.slot, Outcome::Nothing, sealed);
-}
-
-/// `won`: the slot is the writer's own.
-fn believe(config: &Config, writer: &mut Writer, slot: u8, then: Outcome, won: bool) {
-    let blind = config.has(Mutant::NoFenceCheck) || config.has(Mutant::NoFenceCheckOfReads) && !won;
-    writer.next = if blind { Next::Done(then) } else { Next::Fence { slot, then } };
 }
 
 /// The writer's base was ancient. What it wrote below the fence is garbage; the checkpoint tells what became of its

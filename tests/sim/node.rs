@@ -121,7 +121,11 @@ impl Node {
             self.world.tell(format!("{} {} {:?}: {outcome:?}", self.name, txn.id, txn.kind));
             let told = match outcome {
                 Ok(CommitOutcome::Committed { version, .. }) => return Told::Committed(version.0),
-                Ok(CommitOutcome::AlreadyApplied { version }) => Told::AlreadyApplied(version.0),
+                // It may have been this very transaction, then: its cells stay.
+                Ok(CommitOutcome::AlreadyApplied { version, may_be_own: true }) => {
+                    return Told::AlreadyApplied(version.0);
+                }
+                Ok(CommitOutcome::AlreadyApplied { version, may_be_own: false }) => Told::AlreadyApplied(version.0),
                 Ok(_) => Told::Nothing,
                 // Who comes back and then cannot even read knows no more than before.
                 Err(error) if error.kind() != ErrorKind::OutcomeUnknown && !was_unknown => {

@@ -82,8 +82,8 @@ impl Bucket {
     }
 
     /// One attempt to create an object, for a protocol that decides by itself what to do next. 1 PUT, and 1 GET
-    /// unless the store says yes at once. An error means that the store understood and refused, and that nothing
-    /// is there.
+    /// unless the store says yes at once. An error means that the store understood and refused, that nothing is
+    /// there, and that no copy of the request is under way.
     pub async fn put_if_absent_once(&self, key: &Key, body: Bytes) -> Result<PutAnswer> {
         let path = key.to_path()?;
         let options = PutOptions::from(PutMode::Create);
@@ -106,17 +106,22 @@ impl Bucket {
     }
 }
 
-/// Whether the store understood the request and will never do it.
+/// Whether the store understood the request and will never do it. A refusal that follows a try of the client's own
+/// that got no answer is none: that try may still land.
 fn is_refusal(answer: &StoreError) -> bool {
-    matches!(
-        answer,
-        StoreError::PermissionDenied { .. }
-            | StoreError::Unauthenticated { .. }
-            | StoreError::NotImplemented { .. }
-            | StoreError::NotSupported { .. }
-            | StoreError::InvalidPath { .. }
-            | StoreError::NotFound { .. }
-    )
+    match answer {
+        StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
+        StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } | StoreError::NotFound { .. } => {
+            !was_sent_again(answer)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the client had sent the request before. It keeps the number to itself but for the words of its error, in
+/// which it stands if and only if it is not zero.
+fn was_sent_again(answer: &StoreError) -> bool {
+    answer.to_string().contains("max_retries: ")
 }
 
 #[cfg(test)]

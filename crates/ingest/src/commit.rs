@@ -40,7 +40,7 @@ impl Ingest {
         }
         match outcome {
             CommitOutcome::Committed { version, retries } => Ok(Landed { version, retries, already_applied: false }),
-            CommitOutcome::AlreadyApplied { version } => Ok(Landed { version, retries: 0, already_applied: true }),
+            CommitOutcome::AlreadyApplied { version, .. } => Ok(Landed { version, retries: 0, already_applied: true }),
             CommitOutcome::Conflict { version, reason } => Err(IngestError::Conflict { version, reason }),
             CommitOutcome::Rerun { version, .. } => {
                 Err(IngestError::Conflict { version, reason: "it changed what this write had read".to_owned() })

@@ -1,6 +1,6 @@
 //! What can go wrong with a ledger, said with the object it is about and what to do next.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use apiary_bucket::BucketError;
 use apiary_core::{ErrorKind, NameError, TxnId, Version};
@@ -175,6 +175,9 @@ pub enum LedgerError {
         /// The slot.
         object: String,
     },
+    /// What befell several transactions together.
+    #[error(transparent)]
+    Shared(Arc<LedgerError>),
     /// A defect in Apiary.
     #[error("a defect in the ledger: {0}")]
     Internal(String),
@@ -200,6 +203,7 @@ impl LedgerError {
             Self::Contended { .. } | Self::Changed { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
             Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
+            Self::Shared(error) => error.kind(),
             Self::Internal(_) => ErrorKind::Internal,
         }
     }
@@ -209,6 +213,7 @@ impl LedgerError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bucket(error) => error.hint(),
+            Self::Shared(error) => error.hint(),
             Self::NotFound { hint, .. } => Some(hint.clone()),
             Self::Dropped { .. } => Some("SHOW FRAMES lists what there is; the name is free for another".to_owned()),
             Self::Taken { what, .. } => Some(format!("choose another name, or drop that {what} first")),
@@ -217,6 +222,15 @@ impl LedgerError {
             }
             Self::Corrupt { .. } => Some("restore the object from a backup or the store's version history".to_owned()),
             _ => None,
+        }
+    }
+
+    /// Whether what was known of a log is too old to go on from.
+    pub(crate) fn is_fenced(&self) -> bool {
+        match self {
+            Self::Fenced { .. } => true,
+            Self::Shared(error) => error.is_fenced(),
+            _ => false,
         }
     }
 

@@ -44,8 +44,8 @@ pub(crate) trait LogKind: Clone + Debug + Send + Sync + 'static {
     /// The mark that the entries of `version`'s epoch were cleaned away; `None` for a log that is never cleaned. Whoever
     /// finds it there knows that what is, or is not, in that slot says nothing (see `fence`).
     fn fence(&self, version: Version) -> Option<Key>;
-    /// An entry that says that `id` will never be committed.
-    fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes>;
+    /// An entry that says that these will never be committed.
+    fn seal(&self, place: &Place, ids: &[TxnId], node: &str) -> Result<Bytes>;
 }
 
 /// What the protocol must know of an entry.

@@ -66,8 +66,11 @@ impl LogKind for RegistryLog {
         None
     }
 
-    fn seal(&self, place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
-        registry_entry::encode(place, id, node, &[], Some(id))
+    fn seal(&self, place: &Place, ids: &[TxnId], node: &str) -> Result<Bytes> {
+        match ids {
+            [id] => registry_entry::encode(place, *id, node, &[], Some(*id)),
+            _ => Err(LedgerError::Internal(format!("{} changes of names in one entry", ids.len()))),
+        }
     }
 }
 
@@ -121,6 +124,9 @@ impl Registry {
             // Each round is bounded, and so are the rounds.
             Settled::Excluded(..) | Settled::AlreadyApplied(_) | Settled::Crowded { .. } => Ok(false),
             Settled::Aborted(why) => Err(LedgerError::Aborted(why)),
+            Settled::Unfinished(_) | Settled::Cleaned => {
+                Err(LedgerError::Internal("a name has no such end".to_owned()))
+            }
         }
     }
 

@@ -239,6 +239,12 @@ impl Transaction {
         Self { doomed, ..Self::new(Kind::Vacuum, id, node) }
     }
 
+    /// Whether it adds rows whatever else is in the frame.
+    #[must_use]
+    pub fn is_blind_append(&self) -> bool {
+        self.kind == Kind::Append && matches!(self.scope, Scope::Nothing) && self.expected.is_none()
+    }
+
     /// The same with an idempotency key.
     #[must_use]
     pub fn with_idem(self, idem: Option<IdempotencyKey>) -> Self {
@@ -272,6 +278,8 @@ pub enum CommitOutcome {
     AlreadyApplied {
         /// Where.
         version: Version,
+        /// Whether that execution may have been this very transaction: then its cells must stay.
+        may_be_own: bool,
     },
     /// Another transaction came first and excludes it, or others were faster every time.
     Conflict {
@@ -301,7 +309,7 @@ impl CommitOutcome {
     /// Whether the transaction's own cells are in no version and never will be, so that they may be deleted.
     #[must_use]
     pub fn cells_are_garbage(&self) -> bool {
-        !matches!(self, Self::Committed { .. } | Self::Rerun { .. })
+        !matches!(self, Self::Committed { .. } | Self::Rerun { .. } | Self::AlreadyApplied { may_be_own: true, .. })
     }
 }
 

@@ -32,6 +32,8 @@ enum Fate {
     Timeout,
     /// The store says no.
     Denied,
+    /// The store says no to what the client sends for the second time.
+    DeniedLater,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,11 @@ fn error(fate: Fate, path: &Path) -> StoreError {
         Fate::AppliedThenExists | Fate::ExistsButAbsent => StoreError::AlreadyExists { path, source },
         Fate::Precondition => StoreError::Precondition { path, source },
         Fate::Denied => StoreError::PermissionDenied { path, source },
+        // The words of the client's own error.
+        Fate::DeniedLater => StoreError::PermissionDenied {
+            path,
+            source: "Error performing PUT k in 2s, after 1 retries, max_retries: 10, retry_timeout: 180s  - 403".into(),
+        },
         _ => StoreError::Generic { store: "fateful", source },
     }
 }
@@ -126,6 +133,7 @@ async fn one_attempt_is_told_by_what_is_there_and_not_by_the_answer() {
         (None, Fate::ExistsButAbsent, "Absent"),
         (None, Fate::Precondition, "Absent"),
         (None, Fate::Timeout, "Absent"),
+        (None, Fate::DeniedLater, "Absent"),
         (Some(THEIRS), Fate::Fine, "Taken(b\"theirs\")"),
         (Some(THEIRS), Fate::Precondition, "Taken(b\"theirs\")"),
         (Some(THEIRS), Fate::Timeout, "Taken(b\"theirs\")"),

@@ -1,4 +1,18 @@
 //! The protocol's decisions, pure: what was seen goes in, what to do next comes out. The essay is in `commit`.
+//!
+//! ```text
+//!            Entry            End                     Undecided: Fence, then the same bytes again
+//!           ┌─────┐        ┌──────► putting ◄──────┐
+//!  begin ─► reading ───────┘        │  │  └─────────┘
+//!             ▲   └──────┐   Theirs │  │ late
+//!             └──────────┼──────────┘  ▼
+//!                        │          sealing
+//!                        ▼             ▼
+//!                      believing an ending ── Fence ──► Unfenced: End(it)   Fenced: End(Cleaned)
+//! ```
+//!
+//! No ending that an entry or a slot decides is believed before the fence of that slot was looked for, but for a
+//! transaction of which nothing was ever sent and that is not to be in the log: that is so whatever is there.
 
 use apiary_core::{TxnId, Version};
 
@@ -14,10 +28,13 @@ pub(crate) const ATTEMPTS_MAX: u32 = 20;
 const SENDS_MAX: u32 = 12;
 
 /// How often a seal is sent.
-const SEALS_MAX: u32 = 6;
+pub(super) const SEALS_MAX: u32 = 6;
 
 /// How often a failed read is tried again.
 const READ_FAILURES_MAX: u32 = 4;
+
+/// How often a fence that could not be looked for is looked for again.
+pub(super) const FENCE_FAILURES_MAX: u32 = 6;
 
 /// What another entry, or our own, says about our transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,16 +76,24 @@ pub(crate) enum Event {
     Entry(Version, Sight),
     /// There is no next entry.
     End,
-    /// The next entry could not be read.
+    /// The next entry could not be read; it may be another time.
     ReadFailed,
+    /// The next entry is not what it must be.
+    ReadBroken,
     /// What was sent to the slot, the transaction or its seal, is there.
     Ours,
     /// Another entry is there.
     Theirs(Version, Sight),
     /// Nothing is there, or nobody knows.
     Undecided,
-    /// The store understood and refused.
+    /// The store understood and refused, and no copy of what was sent can arrive later.
     Refused,
+    /// The fence that was looked for is not there.
+    Unfenced,
+    /// It is there: the slot was cleaned away, and what is in it says nothing.
+    Fenced,
+    /// It could not be looked for.
+    FenceUnread,
 }
 
 /// What to do next.
@@ -80,6 +105,8 @@ pub(crate) enum Step {
     Put,
     /// Make a seal for the same slot, and send it.
     Seal,
+    /// Look for the fence of the slot that decides: the one that was sent to last, or whose entry was read.
+    Fence,
     /// Wait, at most this many milliseconds, and then do that.
     BackOff(u64, Then),
     /// It is over.
@@ -94,10 +121,11 @@ pub(crate) enum Then {
     PutAgain,
     /// Send the same seal to the same slot.
     SealAgain,
+    Fence,
 }
 
 /// How it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Ending {
     /// The slot that was sent to last is ours.
     CommittedHere,
@@ -114,15 +142,31 @@ pub(crate) enum Ending {
     ReadFailed,
     /// The last put was refused; no slot is undecided.
     Refused,
-    /// The slot that was sent to last is undecided.
+    /// The slot that was sent to last is undecided, or nobody could say whether it was cleaned away.
     Unknown,
+    /// The slot that decides was cleaned away. Only the newest checkpoint can tell what became of the transaction.
+    Cleaned,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum State {
-    Reading { failures: u32 },
-    Putting { sends: u32 },
-    Sealing { sends: u32 },
+    Reading {
+        failures: u32,
+    },
+    Putting {
+        sends: u32,
+    },
+    Sealing {
+        sends: u32,
+    },
+    /// Between two sends of the same bytes.
+    Checking {
+        sends: u32,
+    },
+    Believing {
+        ending: Ending,
+        failures: u32,
+    },
 }
 
 /// One transaction on its way. Small and comparable, so that a model checker can walk through every history of it.
@@ -133,8 +177,24 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
+    /// Begins with [`Step::Read`].
     pub(crate) fn new() -> Self {
         Self { state: State::Reading { failures: 0 }, attempts: 0 }
+    }
+
+    /// Begins with [`Step::Put`]: the slot after the base is thought to be free, and if not its entry is read anyway.
+    pub(crate) fn straight() -> Self {
+        Self { state: State::Putting { sends: 1 }, attempts: 1 }
+    }
+
+    /// Begins at its end: everyone has an answer, which must be believed.
+    pub(crate) fn over() -> Self {
+        Self { state: State::Believing { ending: Ending::Crowded, failures: 0 }, attempts: 0 }
+    }
+
+    /// The ending that is certain but for a fence.
+    pub(crate) fn believing(&self) -> Option<Ending> {
+        if let State::Believing { ending, .. } = self.state { Some(ending) } else { None }
     }
 
     /// Slots tried before the last one.
@@ -153,21 +213,24 @@ impl Protocol {
             State::Reading { failures } => self.reading(event, failures, late),
             State::Putting { sends } => self.putting(event, sends, late),
             State::Sealing { sends } => self.sealing(event, sends),
+            State::Checking { sends } => self.checking(event, sends),
+            State::Believing { ending, failures } => self.believe_on(event, ending, failures),
         }
     }
 
     /// No slot is undecided: any end is definite.
     fn reading(&mut self, event: &Event, failures: u32, late: bool) -> Step {
         match event {
-            Event::Entry(_, Sight::Passed) if late => Step::End(Ending::Crowded),
+            Event::Entry(_, Sight::Passed) if late => self.believe(Ending::Crowded),
             Event::Entry(version, sight) => self.seen(*version, sight).unwrap_or(Step::Read),
-            Event::End if late || self.attempts >= ATTEMPTS_MAX => Step::End(Ending::Crowded),
+            Event::End if late || self.attempts >= ATTEMPTS_MAX => self.believe(Ending::Crowded),
             Event::End => {
                 self.attempts += 1;
                 self.state = State::Putting { sends: 1 };
                 Step::Put
             }
-            _ if late || failures >= READ_FAILURES_MAX => Step::End(Ending::ReadFailed),
+            Event::ReadBroken => self.believe(Ending::ReadFailed),
+            _ if late || failures >= READ_FAILURES_MAX => self.believe(Ending::ReadFailed),
             _ => {
                 self.state = State::Reading { failures: failures + 1 };
                 Step::BackOff(jitter_ms(failures), Then::Read)
@@ -178,11 +241,11 @@ impl Protocol {
     /// One slot may be undecided, the one sent to.
     fn putting(&mut self, event: &Event, sends: u32, late: bool) -> Step {
         match event {
-            Event::Ours => Step::End(Ending::CommittedHere),
+            Event::Ours => self.believe(Ending::CommittedHere),
             Event::Theirs(version, sight) => self.seen(*version, sight).unwrap_or_else(|| {
                 self.state = State::Reading { failures: 0 };
                 let lost = self.attempts - 1;
-                if late { Step::End(Ending::Crowded) } else { Step::BackOff(jitter_ms(lost), Then::Read) }
+                if late { self.believe(Ending::Crowded) } else { Step::BackOff(jitter_ms(lost), Then::Read) }
             }),
             // A refusal of the first send is the whole story; of a later one it is not, since an earlier one may land.
             Event::Refused if sends == 1 => Step::End(Ending::Refused),
@@ -191,17 +254,29 @@ impl Protocol {
                 Step::Seal
             }
             _ => {
-                self.state = State::Putting { sends: sends + 1 };
-                Step::BackOff(jitter_ms(sends - 1), Then::PutAgain)
+                self.state = State::Checking { sends };
+                Step::Fence
             }
         }
+    }
+
+    /// The slot is empty, or nobody knows: what was sent may have been committed and cleaned away since.
+    fn checking(&mut self, event: &Event, sends: u32) -> Step {
+        if *event == Event::Fenced {
+            return Step::End(Ending::Cleaned);
+        }
+        // An answer that did not come is no matter here: the fence is looked for again before the end.
+        self.state = State::Putting { sends: sends + 1 };
+        Step::BackOff(jitter_ms(sends - 1), Then::PutAgain)
     }
 
     /// The slot is decided by giving it away: a delayed put of ours can only lose from then on.
     fn sealing(&mut self, event: &Event, sends: u32) -> Step {
         match event {
-            Event::Ours => Step::End(Ending::Aborted),
-            Event::Theirs(version, sight) => self.seen(*version, sight).unwrap_or(Step::End(Ending::Aborted)),
+            Event::Ours => self.believe(Ending::Aborted),
+            Event::Theirs(version, sight) => {
+                self.seen(*version, sight).unwrap_or_else(|| self.believe(Ending::Aborted))
+            }
             _ if sends >= SEALS_MAX => Step::End(Ending::Unknown),
             _ => {
                 self.state = State::Sealing { sends: sends + 1 };
@@ -211,7 +286,7 @@ impl Protocol {
     }
 
     /// What an entry decides, or nothing if it may be passed.
-    fn seen(&self, version: Version, sight: &Sight) -> Option<Step> {
+    fn seen(&mut self, version: Version, sight: &Sight) -> Option<Step> {
         let ending = match sight {
             Sight::Mine => Ending::Committed(version),
             Sight::Applied => Ending::Applied(version),
@@ -220,104 +295,33 @@ impl Protocol {
             Sight::Excluded => Ending::Excluded(version),
             Sight::Passed => return None,
         };
-        Some(Step::End(ending))
+        Some(self.believe(ending))
+    }
+
+    /// Ends, once no fence is in the way.
+    fn believe(&mut self, ending: Ending) -> Step {
+        let in_log = matches!(ending, Ending::CommittedHere | Ending::Committed(_) | Ending::Applied(_));
+        if !in_log && self.attempts == 0 {
+            return Step::End(ending);
+        }
+        self.state = State::Believing { ending, failures: 0 };
+        Step::Fence
+    }
+
+    fn believe_on(&mut self, event: &Event, ending: Ending, failures: u32) -> Step {
+        match event {
+            Event::Unfenced => Step::End(ending),
+            Event::Fenced => Step::End(Ending::Cleaned),
+            _ if failures >= FENCE_FAILURES_MAX => Step::End(Ending::Unknown),
+            _ => {
+                self.state = State::Believing { ending, failures: failures + 1 };
+                Step::BackOff(jitter_ms(failures), Then::Fence)
+            }
+        }
     }
 }
 
 /// Longest wait after `n` earlier ones: 10 ms, doubling to 200 ms.
 fn jitter_ms(n: u32) -> u64 {
     10u64.saturating_mul(1 << n.min(10)).min(200)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const V: Version = Version(7);
-
-    fn run(events: &[(Event, bool)]) -> Vec<Step> {
-        let mut protocol = Protocol::new();
-        events.iter().map(|(event, late)| protocol.on(event, *late)).collect()
-    }
-
-    fn last(events: &[Event]) -> Step {
-        run(&events.iter().map(|event| (event.clone(), false)).collect::<Vec<_>>()).pop().unwrap()
-    }
-
-    #[test]
-    fn the_plain_way_is_one_read_and_one_put() {
-        assert_eq!(run(&[(Event::End, false), (Event::Ours, false)]), [Step::Put, Step::End(Ending::CommittedHere)]);
-    }
-
-    #[test]
-    fn an_undecided_slot_is_sent_the_same_bytes() {
-        let steps = [Event::End, Event::Undecided, Event::Undecided, Event::Theirs(V, Sight::Mine)];
-        assert_eq!(last(&steps[..2]), Step::BackOff(10, Then::PutAgain));
-        assert_eq!(last(&steps[..3]), Step::BackOff(20, Then::PutAgain));
-        assert_eq!(last(&steps), Step::End(Ending::Committed(V)));
-    }
-
-    #[test]
-    fn a_lost_slot_leads_on_after_a_wait() {
-        assert_eq!(last(&[Event::End, Event::Theirs(V, Sight::Passed)]), Step::BackOff(10, Then::Read));
-        let again = [Event::End, Event::Theirs(V, Sight::Passed), Event::Entry(V, Sight::Passed), Event::End];
-        assert_eq!(last(&again), Step::Put);
-    }
-
-    #[test]
-    fn twenty_lost_slots_are_enough() {
-        let mut protocol = Protocol::new();
-        for _ in 0..ATTEMPTS_MAX {
-            assert_eq!(protocol.on(&Event::End, false), Step::Put);
-            assert!(matches!(protocol.on(&Event::Theirs(V, Sight::Passed), false), Step::BackOff(..)));
-        }
-        assert_eq!(protocol.on(&Event::End, false), Step::End(Ending::Crowded));
-    }
-
-    #[test]
-    fn a_deadline_with_an_undecided_slot_seals_it() {
-        let until_seal = [(Event::End, false), (Event::Undecided, true)];
-        assert_eq!(run(&until_seal).pop(), Some(Step::Seal));
-        for (event, ending) in [
-            (Event::Ours, Ending::Aborted),
-            (Event::Theirs(V, Sight::Mine), Ending::Committed(V)),
-            (Event::Theirs(V, Sight::Passed), Ending::Aborted),
-            (Event::Theirs(V, Sight::Applied), Ending::Applied(V)),
-        ] {
-            let mut events = until_seal.to_vec();
-            events.push((event, true));
-            assert_eq!(run(&events).pop(), Some(Step::End(ending)));
-        }
-    }
-
-    #[test]
-    fn a_seal_that_is_undecided_too_is_an_unknown_outcome() {
-        let mut events = vec![(Event::End, false), (Event::Undecided, true)];
-        events.extend(std::iter::repeat_n((Event::Undecided, true), SEALS_MAX as usize));
-        assert_eq!(run(&events).pop(), Some(Step::End(Ending::Unknown)));
-    }
-
-    #[test]
-    fn a_deadline_without_an_undecided_slot_is_definite() {
-        assert_eq!(run(&[(Event::End, true)]).pop(), Some(Step::End(Ending::Crowded)));
-        assert_eq!(run(&[(Event::ReadFailed, true)]).pop(), Some(Step::End(Ending::ReadFailed)));
-    }
-
-    #[test]
-    fn a_refusal_is_definite_only_for_the_first_send() {
-        assert_eq!(last(&[Event::End, Event::Refused]), Step::End(Ending::Refused));
-        assert_eq!(last(&[Event::End, Event::Undecided, Event::Refused]), Step::BackOff(20, Then::PutAgain));
-    }
-
-    #[test]
-    fn what_an_entry_says_ends_the_way() {
-        for (sight, ending) in [
-            (Sight::Mine, Ending::Committed(V)),
-            (Sight::Dead, Ending::Aborted),
-            (Sight::KeyReused, Ending::KeyReused(V)),
-            (Sight::Excluded, Ending::Excluded(V)),
-        ] {
-            assert_eq!(last(&[Event::Entry(V, sight)]), Step::End(ending));
-        }
-    }
 }

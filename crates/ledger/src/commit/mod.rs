@@ -13,6 +13,9 @@
 //!                  sealed, doomed ... Aborted                            Taken, my txn .. Committed(9)
 //!                  conflict ......... Conflict                           Taken, other ... Aborted
 //!                  else ............. pass it                            store silent ... OutcomeUnknown
+//!
+//! before any of it is believed: GET fence/<epoch of the slot that decided>
+//!      absent ... so be it      present ... delete what I wrote there, ask the newest checkpoint, else OutcomeUnknown
 //! ```
 //!
 //! **Why it is safe.** Put-if-absent on a slot is consensus on that slot: of all the puts that are ever sent to it,
@@ -31,50 +34,111 @@
 //! Coming back with the same transaction (same id) is safe at any time: the way forward from its base passes over every
 //! slot in which it could be.
 //!
-//! `decide` holds the decisions, this file carries them out. Cancellation: dropping the future is like a lost
+//! **Sleepers.** Put-if-absent forgets a deleted key. A writer whose base is so old that the entries after it were
+//! cleaned away finds the next slot empty and wins it, or reads there what another sleeper wrote: garbage, both. Before
+//! anything is deleted its epoch gets a fence (see `fence`), so one look at the fence of the slot that decides, *after*
+//! it decided, tells. Behind a fence only the newest checkpoint knows what became of the transaction, and what it does
+//! not tell is unknown: an empty slot is no proof any more.
+//!
+//! **Together.** Several transactions can share a flight: one entry carries them all, in their order. Each looks at
+//! each entry on the way for itself, and leaves the flight with its own answer when one decides it; those that remain
+//! go on to the next slot together. They share the slot, so they share its fate, the seal, and the fence.
+//!
+//! `decide` holds the decisions, `flight` and `landing` carry them out. Cancellation: dropping the future is like a lost
 //! connection, the outcome is unknown to the caller.
 
 mod decide;
+mod flight;
+mod landing;
 
-use std::time::Duration;
-
-use apiary_bucket::{Key, PutAnswer};
 use apiary_core::{TxnId, Version};
 use bytes::Bytes;
 
-use self::decide::{Ending, Event, Protocol, Sight, Step, Then, recognise};
+pub(crate) use self::{
+    flight::Flight,
+    landing::{Answer, Flown},
+};
 use crate::{
     LedgerError, Result,
     header::{Head, Place},
-    log::{ENTRY_BYTES_MAX, Log, LogKind, Read, Reader, Recorded},
+    log::{Log, LogKind, Read},
     transaction::IdempotencyKey,
 };
 
-/// How long a transaction tries.
-const DEADLINE: Duration = Duration::from_secs(600);
-
-/// How long one put may take before its outcome counts as unknown.
-const PUT_MAX: Duration = Duration::from_secs(120);
-
 /// What wants to get into a log.
-pub(crate) trait Proposal<K: LogKind>: Send {
+pub(crate) trait Proposal<K: LogKind>: Send + Sized {
     fn id(&self) -> TxnId;
     fn idem(&self) -> Option<&IdempotencyKey>;
     fn node(&self) -> &str;
     /// Whether it may pass this entry, which came first; if not, why.
     fn pass(&mut self, entry: &K::Entry) -> Result<(), String>;
+    /// What it was made against, if it need not look at entries up to there.
+    fn base(&self) -> Option<Version> {
+        None
+    }
+    /// Whether what it passed makes it necessary to do it again in part before it can be written.
+    fn is_unfinished(&self) -> bool {
+        false
+    }
     /// Its entry at this place.
     fn encode(&self, place: &Place) -> Result<Bytes>;
+    /// One entry for all of these.
+    fn encode_all(members: &[Self], place: &Place) -> Result<Bytes> {
+        match members {
+            [one] => one.encode(place),
+            _ => Err(LedgerError::Internal(format!("{} proposals for one entry", members.len()))),
+        }
+    }
+}
+
+impl<K: LogKind, P: Proposal<K>> Proposal<K> for &mut P {
+    fn id(&self) -> TxnId {
+        P::id(self)
+    }
+
+    fn idem(&self) -> Option<&IdempotencyKey> {
+        P::idem(self)
+    }
+
+    fn node(&self) -> &str {
+        P::node(self)
+    }
+
+    fn pass(&mut self, entry: &K::Entry) -> Result<(), String> {
+        P::pass(self, entry)
+    }
+
+    fn base(&self) -> Option<Version> {
+        P::base(self)
+    }
+
+    fn is_unfinished(&self) -> bool {
+        P::is_unfinished(self)
+    }
+
+    fn encode(&self, place: &Place) -> Result<Bytes> {
+        P::encode(self, place)
+    }
 }
 
 /// How it ended.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    Committed { version: Version, retries: u32 },
+    Committed {
+        version: Version,
+        retries: u32,
+    },
     AlreadyApplied(Version),
     Excluded(Version, String),
+    /// It may be written once it is finished; it passed everything up to this version.
+    Unfinished(Version),
     Aborted(String),
-    Crowded { version: Version, attempts: u32 },
+    Crowded {
+        version: Version,
+        attempts: u32,
+    },
+    /// Decided in a slot that was cleaned away: only the newest checkpoint can tell.
+    Cleaned,
 }
 
 /// How it ended, and the entries that were read since the base, the own one among them.
@@ -83,180 +147,19 @@ pub(crate) struct Commit<E> {
     pub(crate) read: Vec<Read<E>>,
 }
 
-/// Brings a proposal into a log. At least 1 GET and 1 PUT; one more of each for every slot lost to others. After any
-/// error but `OutcomeUnknown` it is not in the log.
+/// Brings a proposal into a log. At least 1 GET and 1 PUT, and 1 GET for the fence if the log has any; one more of
+/// each for every slot lost to others. After any error but `OutcomeUnknown` it is not in the log.
 pub(crate) async fn commit<K: LogKind, P: Proposal<K>>(
     log: &Log<K>,
     base: Option<Head>,
-    proposal: &mut P,
+    proposal: P,
 ) -> Result<Commit<K::Entry>> {
-    let base_version = base.as_ref().map(|head| head.version);
-    let reader = log.read_after(base);
-    let protocol = Protocol::new();
-    let run = Run { log, proposal, reader, base: base_version, sent: None, read: Vec::new(), error: None, why: None };
-    run.finish(protocol).await
-}
-
-/// One commit under way.
-struct Run<'a, K: LogKind, P> {
-    log: &'a Log<K>,
-    proposal: &'a mut P,
-    reader: Reader<'a, K>,
-    base: Option<Version>,
-    /// What was sent to the slot last.
-    sent: Option<Sent<K::Entry>>,
-    read: Vec<Read<K::Entry>>,
-    /// The last error, for an end that is one.
-    error: Option<LedgerError>,
-    /// Why another entry excludes this one.
-    why: Option<String>,
-}
-
-struct Sent<E> {
-    key: Key,
-    body: Bytes,
-    /// The body, read back before it was sent.
-    read: Read<E>,
-}
-
-impl<K: LogKind, P: Proposal<K>> Run<'_, K, P> {
-    async fn finish(mut self, mut protocol: Protocol) -> Result<Commit<K::Entry>> {
-        let clock = self.log.bucket.clock();
-        let deadline = clock.monotonic() + DEADLINE;
-        let mut step = Step::Read;
-        // Bounded by the protocol's own counters and the deadline.
-        loop {
-            let event = match step {
-                Step::Read | Step::BackOff(_, Then::Read) => self.next().await?,
-                Step::Put => {
-                    self.prepare(false)?;
-                    self.put().await?
-                }
-                Step::Seal => {
-                    // The slot is undecided: not even a defect in here makes it definite.
-                    let key = self.log.kind.key(self.reader.slot());
-                    self.prepare(true).map_err(|error| self.unknown(&key, &error))?;
-                    self.put().await?
-                }
-                Step::BackOff(_, Then::PutAgain | Then::SealAgain) => self.put().await?,
-                Step::End(ending) => return self.end(ending, &protocol),
-            };
-            step = protocol.on(&event, clock.monotonic() >= deadline);
-            if let Step::BackOff(most_ms, _) = step {
-                tracing::debug!(txn = %self.proposal.id(), ?event, most_ms, "commit waits");
-                clock.sleep(Duration::from_millis(self.log.bucket.rng().below(most_ms + 1))).await;
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Result<Event> {
-        match self.reader.next().await {
-            Ok(Some(read)) => Ok(self.look(read)).map(|(version, sight)| Event::Entry(version, sight)),
-            Ok(None) => Ok(Event::End),
-            Err(error) if error.is_retryable() => {
-                self.error = Some(error);
-                Ok(Event::ReadFailed)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What an entry that was read says about our transaction.
-    fn look(&mut self, read: Read<K::Entry>) -> (Version, Sight) {
-        let version = read.head.version;
-        let mut sight = recognise(read.entry.header(), self.proposal.id(), self.proposal.idem());
-        if sight == Sight::Passed
-            && let Err(why) = self.proposal.pass(&read.entry)
-        {
-            (sight, self.why) = (Sight::Excluded, Some(why));
-        }
-        self.read.push(read);
-        (version, sight)
-    }
-
-    /// Makes the bytes for the slot after the last entry read, and reads them back before anyone else can.
-    fn prepare(&mut self, seal: bool) -> Result<()> {
-        let head = self.reader.at.as_ref();
-        let place = Place::after(head, self.base, self.log.bucket.clock().wall_ms());
-        let body = if seal {
-            self.log.kind.seal(&place, self.proposal.id(), self.proposal.node())
-        } else {
-            self.proposal.encode(&place)
-        }?;
-        if body.len() > ENTRY_BYTES_MAX {
-            let why = format!("its entry would have {} bytes; at most {ENTRY_BYTES_MAX} are allowed", body.len());
-            return Err(LedgerError::Transaction { txn: self.proposal.id(), why });
-        }
-        let read = self.log.admit(head, &body)?;
-        self.sent = Some(Sent { key: self.log.kind.key(place.slot), body, read });
-        Ok(())
-    }
-
-    async fn put(&mut self) -> Result<Event> {
-        let Some(sent) = &self.sent else { return Err(LedgerError::Internal("nothing to send".to_owned())) };
-        let put = self.log.bucket.put_if_absent_once(&sent.key, sent.body.clone());
-        match apiary_core::within(self.log.bucket.clock().as_ref(), PUT_MAX, put).await {
-            Some(Ok(PutAnswer::Mine)) => Ok(Event::Ours),
-            Some(Ok(PutAnswer::Taken(body))) => {
-                // From here on the slot is decided. An entry that cannot be read leaves open whose it is.
-                let key = sent.key.clone();
-                let read = self.reader.admit(&body).map_err(|error| self.unknown(&key, &error))?;
-                let (version, sight) = self.look(read);
-                Ok(Event::Theirs(version, sight))
-            }
-            Some(Ok(PutAnswer::Absent)) => Ok(Event::Undecided),
-            Some(Ok(PutAnswer::Unknown(error))) => {
-                self.error = Some(error.into());
-                Ok(Event::Undecided)
-            }
-            Some(Err(error)) => {
-                self.error = Some(error.into());
-                Ok(Event::Refused)
-            }
-            None => {
-                self.error = Some(LedgerError::Timeout { object: sent.key.to_string(), seconds: PUT_MAX.as_secs() });
-                Ok(Event::Undecided)
-            }
-        }
-    }
-
-    fn unknown(&self, key: &Key, why: &dyn std::fmt::Display) -> LedgerError {
-        LedgerError::OutcomeUnknown { txn: self.proposal.id(), object: key.to_string(), why: why.to_string() }
-    }
-
-    fn end(mut self, ending: Ending, protocol: &Protocol) -> Result<Commit<K::Entry>> {
-        let retries = protocol.retries();
-        let settled = match ending {
-            Ending::CommittedHere => {
-                let Some(sent) = self.sent.take() else { return Err(LedgerError::Internal("nothing sent".to_owned())) };
-                let version = sent.read.head.version;
-                self.read.push(sent.read);
-                Settled::Committed { version, retries }
-            }
-            Ending::Committed(version) => Settled::Committed { version, retries },
-            Ending::Applied(version) => Settled::AlreadyApplied(version),
-            Ending::KeyReused(version) => {
-                let key = self.proposal.idem().map(|idem| idem.key.clone()).unwrap_or_default();
-                return Err(LedgerError::KeyReused { key, version });
-            }
-            Ending::Excluded(version) => Settled::Excluded(version, self.why.take().unwrap_or_default()),
-            Ending::Aborted => {
-                let why = self.error.map_or_else(String::new, |error| format!(" ({error})"));
-                Settled::Aborted(format!("the store did not decide in time, so the transaction was sealed{why}"))
-            }
-            Ending::Crowded => {
-                let version = self.reader.at.as_ref().map_or(Version(0), |head| head.version);
-                Settled::Crowded { version, attempts: protocol.attempts() }
-            }
-            Ending::ReadFailed | Ending::Refused => {
-                return Err(self.error.unwrap_or_else(|| LedgerError::Internal("no error kept".to_owned())));
-            }
-            Ending::Unknown => {
-                let key = self.log.kind.key(self.reader.slot());
-                let why = self.error.as_ref().map_or_else(|| "no put was answered".to_owned(), ToString::to_string);
-                return Err(self.unknown(&key, &why));
-            }
-        };
-        Ok(Commit { settled, read: self.read })
+    let mut landed = Flight::new(log, base, vec![proposal]).fly(false).await.land(log).await;
+    match landed.answers.pop() {
+        Some((_, settled)) => Ok(Commit { settled: settled?, read: landed.read }),
+        None => Err(LedgerError::Internal("a proposal got no answer".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests;

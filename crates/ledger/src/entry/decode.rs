@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use apiary_bucket::layout;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -109,5 +110,25 @@ fn check(object: &str, entry: &FrameEntry) -> Result<()> {
     if said(|txn| txn.add) != entry.adds.len() as u64 || said(|txn| txn.remove) != entry.removes.len() as u64 {
         return Err(LedgerError::corrupt(object, "its transactions count other cells than it has"));
     }
-    Ok(())
+    check_owners(object, entry)
+}
+
+/// Cells stand in the order of their transactions, and each is named by its own.
+fn check_owners(object: &str, entry: &FrameEntry) -> Result<()> {
+    let mut adds = entry.adds.iter();
+    for txn in &entry.header.txns {
+        // No more than there are: the counts agree.
+        for add in adds.by_ref().take(usize::try_from(txn.add).unwrap_or(usize::MAX)) {
+            let owner = layout::parse_cell_path(&add.path).map(|(id, _)| id);
+            if owner != Some(txn.id) {
+                let why = format!("the cell '{}' is not named by transaction {}, which adds it", add.path, txn.id);
+                return Err(LedgerError::corrupt(object, why));
+            }
+        }
+    }
+    let mut ids = HashSet::new();
+    match entry.header.txns.iter().find(|txn| !ids.insert(txn.id)) {
+        Some(txn) => Err(LedgerError::corrupt(object, format!("it holds transaction {} twice", txn.id))),
+        None => Ok(()),
+    }
 }

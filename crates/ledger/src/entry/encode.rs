@@ -15,6 +15,7 @@ use super::{
 use crate::{
     CellEntry, FrameSpec, Kind, LedgerError, Result, Transaction, delta_schema,
     header::{Idem, Place, TxnRecord},
+    snapshot::About,
 };
 
 /// Where an entry keeps the exact Arrow schema.
@@ -50,34 +51,77 @@ pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec
     Ok(out.into())
 }
 
-/// An entry that commits one transaction. `removed` are the cells that its `removes` name.
+/// One transaction of an entry.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) txn: &'a Transaction,
+    /// The cells that leave with it.
+    pub(crate) removed: Vec<&'a CellEntry>,
+    /// Its `add` lines, see [`add_lines`].
+    pub(crate) adds: &'a [u8],
+    /// What the frame is from now on, if it changes that.
+    pub(crate) about: Option<About>,
+}
+
+/// The `add` lines of a transaction: they are the same wherever its entry goes.
+pub(crate) fn add_lines(txn: &Transaction, schema: &Schema) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    for cell in &txn.adds {
+        write(&mut out, &Action::Add(&stats::add_of(cell, schema, changes_data(txn)).map_err(unwritable)?))?;
+    }
+    Ok(out)
+}
+
+/// An entry that commits one transaction. `removed` are the cells that leave with it.
 pub(crate) fn commit(place: &Place, schema: &Schema, txn: &Transaction, removed: &[Arc<CellEntry>]) -> Result<Bytes> {
-    let record = TxnRecord {
+    let adds = add_lines(txn, schema)?;
+    let removed = removed.iter().map(AsRef::as_ref).collect();
+    commit_all(place, &[Part { txn, removed, adds: &adds, about: None }])
+}
+
+/// An entry that commits transactions, in their order: their records, and then the actions of each.
+pub(crate) fn commit_all(place: &Place, parts: &[Part<'_>]) -> Result<Bytes> {
+    let Some(first) = parts.first() else { return Err(LedgerError::Internal("an entry without a part".to_owned())) };
+    let (operation, parameters) = words(first.txn);
+    let records = parts.iter().map(record_of).collect();
+    let mut info = commit_info(place, &first.txn.node, records, operation, parameters);
+    info.is_blind_append = parts.iter().all(|part| part.txn.is_blind_append());
+    info.apiary.doomed = parts.iter().flat_map(|part| part.txn.doomed.iter().copied()).collect();
+    let mut out = Vec::new();
+    write(&mut out, &Action::CommitInfo(&info))?;
+    for part in parts {
+        if let Some(about) = &part.about {
+            write(&mut out, &Action::Protocol(&about.protocol))?;
+            write(&mut out, &Action::MetaData(&about.metadata))?;
+        }
+        if let Some(idem) = &part.txn.idem {
+            let app_id = json!(["apiary", idem.scope, idem.key, idem.digest]).to_string();
+            let txn = Txn { app_id, version: place.slot.0, last_updated: place.timestamp_ms };
+            write(&mut out, &Action::Txn(&txn))?;
+        }
+        for cell in &part.removed {
+            write(&mut out, &Action::Remove(&remove_of(cell, place.timestamp_ms, changes_data(part.txn))))?;
+        }
+        out.extend_from_slice(part.adds);
+    }
+    Ok(out.into())
+}
+
+fn record_of(part: &Part<'_>) -> TxnRecord {
+    let txn = part.txn;
+    TxnRecord {
         id: txn.id,
         kind: txn.kind.as_str().to_owned(),
         add: txn.adds.len() as u64,
-        remove: removed.len() as u64,
+        remove: part.removed.len() as u64,
         idem: txn.idem.as_ref().map(Idem::of),
         digest: txn.idem.as_ref().map(|idem| idem.digest.clone()),
-    };
-    let data_change = txn.kind != Kind::Compaction;
-    let (operation, parameters) = words(txn);
-    let mut info = commit_info(place, &txn.node, vec![record], operation, parameters);
-    info.apiary.doomed.clone_from(&txn.doomed);
-    let mut out = Vec::new();
-    write(&mut out, &Action::CommitInfo(&info))?;
-    if let Some(idem) = &txn.idem {
-        let app_id = json!(["apiary", idem.scope, idem.key, idem.digest]).to_string();
-        let txn = Txn { app_id, version: place.slot.0, last_updated: place.timestamp_ms };
-        write(&mut out, &Action::Txn(&txn))?;
     }
-    for cell in removed {
-        write(&mut out, &Action::Remove(&remove_of(cell, place.timestamp_ms, data_change)))?;
-    }
-    for cell in &txn.adds {
-        write(&mut out, &Action::Add(&stats::add_of(cell, schema, data_change).map_err(unwritable)?))?;
-    }
-    Ok(out.into())
+}
+
+/// Whether its cells hold other rows than those in whose place they come.
+fn changes_data(txn: &Transaction) -> bool {
+    txn.kind != Kind::Compaction
 }
 
 /// What a transaction is called among Delta's readers.
@@ -97,10 +141,10 @@ fn words(txn: &Transaction) -> (&'static str, BTreeMap<String, String>) {
     (operation, parameters)
 }
 
-/// An entry that decides a slot by giving it away: `id` will never be committed.
-pub(crate) fn seal(place: &Place, id: TxnId, node: &str) -> Result<Bytes> {
+/// An entry that decides a slot by giving it away: these transactions will never be committed.
+pub(crate) fn seal(place: &Place, ids: &[TxnId], node: &str) -> Result<Bytes> {
     let mut info = commit_info(place, node, Vec::new(), "SEAL", BTreeMap::new());
-    info.apiary.sealed.push(id);
+    info.apiary.sealed.extend_from_slice(ids);
     let mut out = Vec::new();
     write(&mut out, &Action::CommitInfo(&info))?;
     Ok(out.into())
@@ -118,7 +162,7 @@ fn commit_info(
         in_commit_timestamp: place.timestamp_ms,
         operation: operation.to_owned(),
         operation_parameters,
-        is_blind_append: !txns.is_empty() && txns.iter().all(|txn| txn.kind == Kind::Append.as_str()),
+        is_blind_append: false,
         engine_info: concat!("apiary/", env!("CARGO_PKG_VERSION")).to_owned(),
         txn_id: txns.first().map(|txn| txn.id.to_string()).unwrap_or_default(),
         apiary: place.header(node, txns),

@@ -6,6 +6,7 @@
 
 mod actions;
 mod bounds;
+mod change;
 mod columns;
 mod counts;
 mod decode;
@@ -14,9 +15,10 @@ mod stats;
 mod strict;
 
 pub(crate) use actions::{Add, Format, Metadata, Protocol, Remove};
+pub(crate) use change::changed;
 pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
-pub(crate) use encode::{ARROW_SCHEMA, FRAME_ID, commit, create, seal};
+pub(crate) use encode::{ARROW_SCHEMA, FRAME_ID, Part, add_lines, commit, commit_all, create, seal};
 pub(crate) use stats::{BorrowedAdd, CellReader, INEXACT_TAG, SHA256_TAG, add_of, readable};
 pub(crate) use strict::lines;
 

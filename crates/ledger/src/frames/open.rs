@@ -66,7 +66,7 @@ impl Frames {
     }
 
     /// A frame of which nothing is known.
-    async fn cold(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
+    pub(super) async fn cold(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
         let log = self.log(frame);
         let mut opening = Opening::new(&log);
         for _ in 0..OPENINGS_MAX {

@@ -49,7 +49,10 @@ impl Notice {
             Settled::Committed { version, .. } => Ok((version, done.read)),
             Settled::Crowded { attempts, .. } => Err(LedgerError::Contended { what: "frame", attempts }),
             Settled::Excluded(_, why) | Settled::Aborted(why) => Err(LedgerError::Aborted(why)),
-            Settled::AlreadyApplied(_) => Err(LedgerError::Internal("a vacuum has no key".to_owned())),
+            Settled::Cleaned => Err(LedgerError::Fenced { object: log.kind.folder.clone() }),
+            Settled::Unfinished(_) | Settled::AlreadyApplied(_) => {
+                Err(LedgerError::Internal("a vacuum has no key".to_owned()))
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ impl Scribe {
         let place = Place::after(Some(&self.now.head), Some(self.now.version), self.bucket.clock().wall_ms());
         match self.rng.below(20) {
             0 if self.now.schema.fields().len() < 9 => self.widen(&place),
-            1 => entry::seal(&place, self.id(), "scribe").unwrap(),
+            1 => entry::seal(&place, &[self.id()], "scribe").unwrap(),
             2..=5 if self.now.cells.len() > 4 => self.merge(&place),
             _ => self.append(&place),
         }
@@ -114,7 +114,7 @@ impl Scribe {
         metadata.schema_string = delta_schema::schema_string(&schema).unwrap();
         metadata.configuration.insert(entry::ARROW_SCHEMA.into(), delta_schema::exact_to_text(&schema).unwrap());
         metadata.configuration.insert("own.columns".into(), columns.to_string());
-        let sealed = entry::seal(place, self.id(), "scribe").unwrap();
+        let sealed = entry::seal(place, &[self.id()], "scribe").unwrap();
         [sealed.as_ref(), json!({"metaData": metadata}).to_string().as_bytes(), b"\n"].concat().into()
     }
 

@@ -33,9 +33,11 @@ async fn a_put_that_arrives_after_the_vacuum_loses_its_slot() {
     let sleeper = world.upload(1).await;
     // It is sent, hangs in some network for nine days, and its writer sleeps.
     world.faults.script(Rule::on(Op::Create, Fault::LateAndHang(9 * DAY)).keys("_delta_log"));
-    {
-        let mut commit = Box::pin(world.frames.commit(&world.frame, Arc::clone(&base), sleeper.clone()));
+    let asleep = world.elsewhere(0);
+    let mut commit = Box::pin(asleep.frames.commit(&world.frame, Arc::clone(&base), sleeper.clone()));
+    while world.faults.late() == 0 {
         assert!(poll!(&mut commit).is_pending());
+        tokio::task::yield_now().await;
     }
     world.clock.advance(8 * DAY);
     let cleaner = world.elsewhere(0);

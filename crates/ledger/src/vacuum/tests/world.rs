@@ -184,7 +184,7 @@ impl World {
     pub(super) async fn seal(&self, id: TxnId) {
         let base = self.snapshot().await;
         let place = crate::header::Place::after(Some(&base.head), None, self.now());
-        let body = entry::seal(&place, id, "n").unwrap();
+        let body = entry::seal(&place, &[id], "n").unwrap();
         let key = layout::ledger_entry(&self.frame.folder, base.version.next());
         self.bucket.put_if_absent_decided(&key, body).await.unwrap();
     }
