@@ -92,6 +92,32 @@ impl Core {
         wait(py, self.client.create_frame(&path, &schema, &partition_by))
     }
 
+    fn drop_hive(&self, py: Python<'_>, hive: &str, cascade: bool, if_exists: bool) -> PyResult<bool> {
+        wait(py, self.client.drop_hive(hive, cascade, if_exists))
+    }
+
+    fn drop_box(&self, py: Python<'_>, hive: &str, box_name: &str, cascade: bool, if_exists: bool) -> PyResult<bool> {
+        wait(py, self.client.drop_box(hive, box_name, cascade, if_exists))
+    }
+
+    fn drop_frame(&self, py: Python<'_>, path: Path3, if_exists: bool) -> PyResult<bool> {
+        let path = frame_path(py, &path)?;
+        wait(py, self.client.drop_frame(&path, if_exists))
+    }
+
+    fn rename_hive(&self, py: Python<'_>, hive: &str, to: &str) -> PyResult<()> {
+        wait(py, self.client.rename_hive(hive, to))
+    }
+
+    fn rename_box(&self, py: Python<'_>, hive: &str, box_name: &str, to: &str) -> PyResult<()> {
+        wait(py, self.client.rename_box(hive, box_name, to))
+    }
+
+    fn rename_frame(&self, py: Python<'_>, path: Path3, to: Path3) -> PyResult<()> {
+        let (path, to) = (frame_path(py, &path)?, frame_path(py, &to)?);
+        wait(py, self.client.rename_frame(&path, &to))
+    }
+
     #[pyo3(signature = (hive="", box_name=""))]
     fn list<'py>(&self, py: Python<'py>, hive: &str, box_name: &str) -> PyResult<Bound<'py, PyDict>> {
         let given = |name: &'_ str| (!name.is_empty()).then(|| name.to_owned());

@@ -72,10 +72,10 @@ fn finished(stream: &QueryStream, taken: bool) -> State {
     }))
 }
 
-/// USE and SET are taken at once: they exist for what they leave behind.
-fn changes_session(sql: &str) -> bool {
-    let word = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    matches!(word.as_str(), "USE" | "SET" | "RESET")
+/// Whether a statement does something and has no rows by its nature, as USE, SET, CREATE: it is taken at once, since it
+/// exists for what it leaves behind.
+fn acts(schema: &SchemaRef) -> bool {
+    schema.fields().is_empty()
 }
 
 impl Query {
@@ -83,13 +83,13 @@ impl Query {
         let (stream, schema, id) = wait::wait(py, async {
             let mut stream = client.execute(sql, session).await?;
             let schema = stream.schema().await?;
-            if changes_session(sql) {
+            if acts(&schema) {
                 stream.collect().await?;
             }
             let id = stream.id();
             Ok((stream, schema, id))
         })?;
-        let state = if changes_session(sql) { finished(&stream, false) } else { State::Open(Box::new(stream)) };
+        let state = if acts(&schema) { finished(&stream, false) } else { State::Open(Box::new(stream)) };
         Ok(Self { client: client.clone(), id, schema, state: Arc::new(Mutex::new(state)) })
     }
 
@@ -97,7 +97,7 @@ impl Query {
         let mut state = lock(&self.state)?;
         match std::mem::replace(&mut *state, State::Taken) {
             State::Open(stream) => Ok(Some(stream)),
-            // Only USE and SET are done before they are taken, and they give no rows that matter.
+            // Only statements without rows are done before they are taken.
             State::Done(done) if !done.taken => {
                 *state = State::Done(done);
                 Ok(None)

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use apiary_core::{BoxName, FramePath, HiveName, names::fold};
-use apiary_ledger::{Frames, Namespace, Snapshot};
+use apiary_ledger::{Frames, LedgerError, Namespace, Snapshot};
 use async_trait::async_trait;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider},
@@ -133,8 +133,12 @@ impl SchemaProvider for OneBox {
         let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
         let record = self.colony.namespace.as_ref().and_then(|names| names.frame(hive, box_name, name).ok());
         let Some(record) = record else { return Ok(None) };
-        let snapshot = self.colony.frames.snapshot(&record).await;
-        let snapshot = snapshot.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let snapshot = match self.colony.frames.snapshot(&record).await {
+            Ok(snapshot) => snapshot,
+            // Dropped since the names were read.
+            Err(LedgerError::Dropped { .. }) => return Ok(None),
+            Err(error) => return Err(DataFusionError::External(Box::new(error))),
+        };
         self.colony.table(record.path.clone(), snapshot).map(Some)
     }
 

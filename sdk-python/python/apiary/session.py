@@ -123,6 +123,36 @@ class Apiary:
         self._core.create_frame((hive_name, box_name, name), columns, parts)
         return Frame(self, hive_name, box_name, name)
 
+    def drop_hive(self, name: Hive | str, *, cascade: bool = False, if_exists: bool = False) -> bool:
+        """Drops a hive; see `Hive.drop`."""
+        return self.hive(_name_of(name)).drop(cascade=cascade, if_exists=if_exists)
+
+    def drop_box(self, hive: Hive | str, name: Box | str, *, cascade: bool = False, if_exists: bool = False) -> bool:
+        """Drops a box; see `Box.drop`."""
+        return Box(self, _name_of(hive), _name_of(name)).drop(cascade=cascade, if_exists=if_exists)
+
+    def drop_frame(
+        self, hive: Hive | str, box: Box | str, name: Frame | str, *, if_exists: bool = False
+    ) -> bool:
+        """Drops a frame; see `Frame.drop`."""
+        return Frame(self, _name_of(hive), _name_of(box), _name_of(name)).drop(if_exists=if_exists)
+
+    def rename_hive(self, name: Hive | str, to: str) -> Hive:
+        """Gives a hive another name; see `Hive.rename`."""
+        return self.hive(_name_of(name)).rename(to)
+
+    def rename_box(self, hive: Hive | str, name: Box | str, to: str) -> Box:
+        """Gives a box another name; see `Box.rename`."""
+        return Box(self, _name_of(hive), _name_of(name)).rename(to)
+
+    def rename_frame(self, hive: Hive | str, box: Box | str, name: Frame | str, to: str) -> Frame:
+        """Gives a frame another name; see `Frame.rename`."""
+        return Frame(self, _name_of(hive), _name_of(box), _name_of(name)).rename(to)
+
+    create_database, create_schema, create_table = create_hive, create_box, create_frame
+    drop_database, drop_schema, drop_table = drop_hive, drop_box, drop_frame
+    rename_database, rename_schema, rename_table = rename_hive, rename_box, rename_frame
+
     def hive(self, name: str) -> Hive:
         """The hive of that name; nothing is asked of the colony yet."""
         return Hive(self, name)
@@ -132,9 +162,9 @@ class Apiary:
         return [Hive(self, name) for name in self._core.list()["hives"]]
 
     def frame(self, path: str) -> Frame:
-        """The frame at `hive.box.frame`, or at fewer parts after `use_hive` and `use_box`."""
+        """The frame at `hive.box.frame`; missing parts are those of `use_hive` and `use_box`, else `main`."""
         parts = path.split(".")
-        defaults = [self._hive, self._box]
+        defaults = [self._hive or "main", self._box or "main"]
         whole = defaults[: max(0, 3 - len(parts))] + parts
         if len(whole) != 3 or not all(whole):
             raise InvalidInputError(f"{path!r} is not a frame's path", "INVALID_INPUT", "write hive.box.frame")
@@ -151,7 +181,7 @@ class Apiary:
     def sql(self, statement: str) -> Result:
         """Runs one SQL statement; the result is a lazy stream."""
         query = self._core.execute(statement, self._hive, self._box, self._settings)
-        # USE and SET change the session; they return at once, and with them the session as it is now.
+        # Statements without rows return when they are done, and with them the session as it is now.
         changed = query.session_if_done()
         if changed is not None:
             self._hive, self._box, self._settings = changed
@@ -188,6 +218,10 @@ class Apiary:
 
     def __repr__(self) -> str:
         return f"Apiary({self._url or self._storage!r})"
+
+
+def _name_of(thing: Hive | Box | Frame | str) -> str:
+    return thing if isinstance(thing, str) else thing.name
 
 
 def _arrow_or_rows(data: Any) -> Any:

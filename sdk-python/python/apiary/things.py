@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInputError
+from .errors import InvalidInputError
 from .result import Result
 from .story import Cell, CheckpointResult, HistoryEntry, VacuumReport, VerifyReport, _milliseconds
 
@@ -66,6 +67,19 @@ class Hive:
         """The boxes of this hive."""
         return [Box(self._apiary, hive, box) for hive, box in self._apiary._core.list(self.name)["boxes"]]
 
+    def rename(self, to: str) -> Hive:
+        """Gives the hive another name; what is in it stays as it is. Returns the same hive under that name."""
+        self._apiary._core.rename_hive(self.name, to)
+        self.name = to
+        return self
+
+    def drop(self, *, cascade: bool = False, if_exists: bool = False) -> bool:
+        """Drops the hive. One that is not empty goes only with `cascade`, and all that is in it goes, too.
+
+        False: there was none, which is an error without `if_exists`.
+        """
+        return self._apiary._core.drop_hive(self.name, cascade, if_exists)
+
     def __repr__(self) -> str:
         return f"Hive({self.name!r})"
 
@@ -96,6 +110,19 @@ class Box:
         """The frames of this box."""
         found = self._apiary._core.list(self.hive, self.name)["frames"]
         return [Frame(self._apiary, *path) for path in found]
+
+    def rename(self, to: str) -> Box:
+        """Gives the box another name in its hive. Returns the same box under that name."""
+        self._apiary._core.rename_box(self.hive, self.name, to)
+        self.name = to
+        return self
+
+    def drop(self, *, cascade: bool = False, if_exists: bool = False) -> bool:
+        """Drops the box. One that is not empty goes only with `cascade`, and its frames go, too.
+
+        False: there was none, which is an error without `if_exists`.
+        """
+        return self._apiary._core.drop_box(self.hive, self.name, cascade, if_exists)
 
     def __repr__(self) -> str:
         return f"Box({self.hive + '.' + self.name!r})"
@@ -186,6 +213,26 @@ class Frame:
     def describe(self) -> FrameDescription:
         """The schema and what the newest version holds."""
         return FrameDescription(**self._apiary._core.describe((self.hive, self.box, self.name)))
+
+    def rename(self, to: str) -> Frame:
+        """Gives the frame another name: `name` in the same box, or `hive.box.name`. Its rows and versions stay.
+
+        Returns the same frame under that name.
+        """
+        parts = to.split(".")
+        hive, box, name = [self.hive, self.box, *parts] if len(parts) == 1 else parts if len(parts) == 3 else [""] * 3
+        if not name:
+            raise InvalidInputError(f"{to!r} is no name for a frame", "INVALID_INPUT", "write name or hive.box.name")
+        self._apiary._core.rename_frame((self.hive, self.box, self.name), (hive, box, name))
+        self.hive, self.box, self.name = hive, box, name
+        return self
+
+    def drop(self, *, if_exists: bool = False) -> bool:
+        """Drops the frame: nobody finds it any more, and nothing is written to it after that.
+
+        False: there was none, which is an error without `if_exists`.
+        """
+        return self._apiary._core.drop_frame((self.hive, self.box, self.name), if_exists)
 
     def _sql_name(self) -> str:
         return ".".join(map(_quoted, (self.hive, self.box, self.name)))

@@ -4,6 +4,7 @@ mod crash;
 mod drop;
 mod mortal;
 mod rename;
+mod storm;
 mod together;
 
 use std::sync::Arc;
@@ -148,13 +149,16 @@ async fn of_many_who_create_the_same_frame_one_does() {
 async fn who_loses_the_race_for_a_frame_leaves_no_folder() {
     let bucket = Bucket::in_memory();
     colony(&bucket, &["h", "h.b"]).await;
-    // Each has looked before any of them writes.
-    let registries: Vec<Registry> = (0..4).map(|_| Registry::new(bucket.clone())).collect();
-    let created = registries.iter().map(|registry| async {
-        registry.namespace().await.unwrap();
-        registry.create_frame(&at("h.b.f"), &plain()).await
+    // Requests that take their time, so that all have looked before one of them writes.
+    let clock = apiary_core::ManualClock::new();
+    let created = (0..4).map(|node| {
+        let store = apiary_faults::FaultStore::new(bucket.object_store(), node, Arc::new(clock.clone()));
+        store.latency(std::time::Duration::from_millis(5 + node));
+        let (clock, rng) = (Arc::new(clock.clone()), Arc::new(SeededRng::new(node)));
+        let registry = Registry::new(Bucket::over(Arc::new(store), clock, rng));
+        async move { registry.create_frame(&at("h.b.f"), &plain()).await }
     });
-    let created = futures::future::join_all(created).await;
+    let created = clock.run(futures::future::join_all(created)).await;
     assert_eq!(created.iter().filter(|created| matches!(created, Ok(true))).count(), 1);
     assert_eq!(folders(&bucket).await.len(), 1, "{created:?}");
 }

@@ -39,10 +39,18 @@ async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<
     for path in &args.files {
         let before = SystemClock.monotonic();
         let source = open(path.clone(), frame.clone()).await?;
+        let mut is_new = false;
         if frame.is_none() {
-            frame = Some(create(client, args, &source.schema, terminal).await?);
+            let (schema, created) = create(client, args, &source.schema, terminal).await?;
+            (frame, is_new) = (Some(schema), created);
         }
-        let written = one(client, source, args, terminal).await?;
+        let written = match one(client, source, args, terminal).await {
+            Err(error) if is_new => {
+                take_back(client, args, terminal).await;
+                return Err(error);
+            }
+            written => written?,
+        };
         let spent = SystemClock.monotonic().saturating_sub(before);
         terminal.line(report(&path.display().to_string(), &written, spent));
         files += 1;
@@ -93,25 +101,41 @@ async fn open(path: PathBuf, like: Option<SchemaRef>) -> Result<FileSource, CliE
     Ok(opened.map_err(broke)??)
 }
 
-/// Creates the frame for a file's columns, and what it stands in; its schema.
+/// Drops the frame that this import created and into which nothing went. Should there be rows in it, it stays.
+async fn take_back(client: &Client, args: &ImportArgs, terminal: &Terminal) {
+    let path = &args.into;
+    if client.drop_frame_at(path, 0).await.is_ok() {
+        terminal.note(terminal.paint(Ink::Dim, format_args!("dropped {path}, which is empty")));
+    }
+}
+
+/// Creates the frame for a file's columns, and what it stands in; its schema, and whether it is new.
 async fn create(
     client: &Client,
     args: &ImportArgs,
     columns: &Schema,
     terminal: &Terminal,
-) -> Result<SchemaRef, CliError> {
+) -> Result<(SchemaRef, bool), CliError> {
     let path = &args.into;
     let schema = storable_schema(columns)?;
-    client.create_hive(path.hive.as_str()).await?;
-    client.create_box(path.hive.as_str(), path.box_name.as_str()).await?;
-    client.create_frame(path, &schema, &args.partition_by).await?;
+    there(client.create_hive(path.hive.as_str()).await)?;
+    there(client.create_box(path.hive.as_str(), path.box_name.as_str()).await)?;
+    let is_new = client.create_frame(path, &schema, &args.partition_by).await?;
     let by = match args.partition_by.as_slice() {
         [] => String::new(),
         by => format!(", parted by {}", by.join(", ")),
     };
     let columns = units::counted(schema.fields().len() as u64, "column");
     terminal.note(terminal.paint(Ink::Dim, format_args!("created {path}: {columns}{by}")));
-    Ok(schema)
+    Ok((schema, is_new))
+}
+
+/// A hive or box that is there in another spelling is there.
+fn there(created: Result<bool, ClientError>) -> Result<(), CliError> {
+    match created {
+        Err(error) if error.kind != ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 async fn one(

@@ -37,7 +37,13 @@ pub(super) async fn create(state: &State, ask: &Ask, statement: Create) -> Resul
 pub(super) async fn drop(state: &State, ask: &Ask, statement: &Drop) -> Result<()> {
     let place = statement.named.place(&ask.session, &ask.sql)?;
     let how = Dropping { if_exists: statement.if_exists, cascade: statement.cascade, expected: None };
-    let dropped = define::drop(state, place, how).await;
+    let dropped = define::drop(state, place, how).await.map_err(|error| match error {
+        // What shall go need not be made first.
+        CoordinatorError::Ledger(LedgerError::NotFound { what, name, hint }) if hint == "create it first" => {
+            LedgerError::NotFound { what, name, hint: "DROP … IF EXISTS takes that".to_owned() }.into()
+        }
+        error => error,
+    });
     dropped.map(|_| ()).map_err(|error| placed(error, &statement.named, &ask.sql))
 }
 

@@ -40,7 +40,7 @@ async fn everywhere(
 }
 
 /// No name leads nowhere, for a process that follows all of them once.
-async fn every_name_leads_somewhere(bucket: &Bucket, context: &str) {
+pub(super) async fn every_name_leads_somewhere(bucket: &Bucket, context: &str) {
     for record in Registry::new(bucket.clone()).namespace().await.unwrap().all_frames() {
         match Frames::new(bucket.clone()).snapshot(&record).await {
             Ok(_) => {}

@@ -2,19 +2,21 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn creators_of_different_names_do_not_starve() {
     let bucket = Bucket::in_memory();
     colony(&bucket, &["h", "h.b"]).await;
     let create = |i: usize| {
         let registry = Registry::new(bucket.clone());
         async move {
-            for n in 0..8 {
+            for n in 0..8_u32 {
                 assert!(registry.create_frame(&at(&format!("h.b.f{i}_{n}")), &plain()).await.unwrap());
             }
         }
     };
-    futures::future::join_all((0..8).map(create)).await;
+    for task in (0..8).map(create).map(tokio::spawn).collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
     let names = Registry::new(bucket.clone()).namespace().await.unwrap();
     assert_eq!((names.all_frames().len(), names.version), (64, Some(Version(65))));
     assert_eq!(folders(&bucket).await.len(), 64);
