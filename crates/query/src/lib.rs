@@ -23,6 +23,7 @@ mod runtime;
 mod session;
 mod settings;
 mod show;
+mod show_history;
 mod statement;
 mod table;
 #[cfg(test)]

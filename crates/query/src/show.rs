@@ -61,6 +61,7 @@ impl Planner {
                 };
                 show_boxes(&namespace, &hives)
             }
+            Show::History { frame, limit } => self.show_history(frame, *limit, session).await,
             Show::Frames { within } => {
                 show_frames(&within_frames(&*self.registry.namespace().await?, within, session)?)
             }

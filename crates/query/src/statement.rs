@@ -88,6 +88,13 @@ pub enum Show {
         /// `hive`, `box` or `hive.box`.
         within: Vec<String>,
     },
+    /// What happened to a frame, newest first.
+    History {
+        /// The frame.
+        frame: FrameRef,
+        /// Most versions to show.
+        limit: u64,
+    },
     /// The nodes on the bucket.
     Nodes,
     /// The settings.

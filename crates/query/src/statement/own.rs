@@ -4,6 +4,7 @@
 //! USE name | USE HIVE name | USE [BOX] [hive.]box
 //! SET name = value | SET name TO value | RESET name        value: a word, a number, a 'text', DEFAULT
 //! SHOW HIVES | BOXES [IN hive] | FRAMES [IN hive | box | hive.box] | NODES | SETTINGS
+//! SHOW HISTORY frame [LIMIT n]
 //! DESCRIBE frame | DESC frame
 //! EXPLAIN [ANALYZE] [VERBOSE] [FORMAT JSON | FORMAT TEXT] query
 //! ```
@@ -12,7 +13,7 @@ use apiary_core::suggest::nearest;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Explain, FrameRef, Show, Statement, Use, query, refuse, tokens::Tokens};
-use crate::{QueryError, Result};
+use crate::{QueryError, Result, show_history};
 
 pub(super) fn explain(mut tokens: Tokens<'_>) -> Result<Explain> {
     tokens.skip();
@@ -106,7 +107,7 @@ pub(super) fn reset(tokens: &mut Tokens<'_>) -> Result<Statement> {
 
 pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
     tokens.skip();
-    const THINGS: [&str; 5] = ["HIVES", "BOXES", "FRAMES", "NODES", "SETTINGS"];
+    const THINGS: [&str; 6] = ["HIVES", "BOXES", "FRAMES", "HISTORY", "NODES", "SETTINGS"];
     let thing = tokens.peek_word().unwrap_or_default();
     let foreign = |what: &str, instead: &str| QueryError::Unsupported {
         what: what.to_owned(),
@@ -120,23 +121,37 @@ pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
         "ALL" => return Err(foreign("SHOW ALL", "SHOW SETTINGS")),
         _ if !THINGS.contains(&thing.as_str()) => {
             let near = nearest(&thing, THINGS).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-            return Err(tokens.expected(&format!("HIVES, BOXES, FRAMES, NODES or SETTINGS{near}")));
+            return Err(tokens.expected(&format!("HIVES, BOXES, FRAMES, HISTORY, NODES or SETTINGS{near}")));
         }
         _ => tokens.skip(),
     };
     let within = match thing.as_str() {
         "BOXES" if tokens.take("IN") || tokens.take("FROM") => tokens.name(1, "the name of a hive")?,
+        "HISTORY" => tokens.name(3, "a frame: hive.box.frame")?,
         "FRAMES" if tokens.take("IN") || tokens.take("FROM") => tokens.name(2, "hive, box or hive.box")?,
         _ => Vec::new(),
     };
+    let limit = if thing == "HISTORY" && tokens.take("LIMIT") { count(tokens)? } else { show_history::LIMIT_DEFAULT };
     tokens.end()?;
     Ok(match thing.as_str() {
         "HIVES" => Show::Hives,
+        "HISTORY" => Show::History { frame: FrameRef(within), limit },
         "BOXES" => Show::Boxes { hive: within.into_iter().next() },
         "FRAMES" => Show::Frames { within },
         "NODES" => Show::Nodes,
         _ => Show::Settings,
     })
+}
+
+/// A count of versions.
+fn count(tokens: &mut Tokens<'_>) -> Result<u64> {
+    let count = match tokens.peek() {
+        Some(Token::Number(digits, _)) => digits.parse().ok().filter(|n| (1..=show_history::LIMIT_MAX).contains(n)),
+        _ => None,
+    };
+    let count = count.ok_or_else(|| tokens.expected("a number from 1 to 10000"))?;
+    tokens.skip();
+    Ok(count)
 }
 
 pub(super) fn describe(tokens: &mut Tokens<'_>) -> Result<FrameRef> {

@@ -16,6 +16,10 @@ fn unsupported(sql: &str) -> (String, String) {
     (error.to_string(), error.hint().unwrap_or_default())
 }
 
+fn history(frame: &[&str], limit: u64) -> Show {
+    Show::History { frame: FrameRef(frame.iter().map(|part| (*part).to_owned()).collect()), limit }
+}
+
 #[test]
 fn use_takes_a_hive_or_a_box() {
     let hive = |name: &str| Statement::Use(Use::Hive(name.to_owned()));
@@ -64,6 +68,8 @@ fn show_and_describe_name_what_they_list() {
         ("show boxes", Statement::Show(Show::Boxes { hive: None })),
         ("SHOW BOXES IN demo", Statement::Show(Show::Boxes { hive: Some("demo".to_owned()) })),
         ("SHOW FRAMES FROM demo.sensors", Statement::Show(Show::Frames { within: texts(&["demo", "sensors"]) })),
+        ("SHOW HISTORY demo.sensors.t", Statement::Show(history(&["demo", "sensors", "t"], 20))),
+        ("show history t limit 3", Statement::Show(history(&["t"], 3))),
         ("SHOW NODES", Statement::Show(Show::Nodes)),
         ("SHOW SETTINGS;;", Statement::Show(Show::Settings)),
         ("DESC a.\"b c\".D", Statement::Describe(FrameRef(texts(&["a", "b c", "D"])))),
@@ -72,6 +78,7 @@ fn show_and_describe_name_what_they_list() {
         assert_eq!(parse(sql).unwrap(), statement, "{sql}");
     }
     assert!(refused("SHOW FRAME").contains("(did you mean FRAMES?)"));
+    assert!(refused("SHOW HISTORY t LIMIT 0").contains("a number from 1 to 10000"));
     assert_eq!(unsupported("SHOW TABLES").1, "write SHOW FRAMES");
 }
 
