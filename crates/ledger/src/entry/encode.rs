@@ -36,11 +36,7 @@ pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec
         format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
         schema_string: delta_schema::schema_string(&spec.schema)?,
         partition_columns: spec.partition_by.clone(),
-        configuration: BTreeMap::from([
-            ("delta.enableInCommitTimestamps".to_owned(), "true".to_owned()),
-            (FRAME_ID.to_owned(), frame.to_string()),
-            (ARROW_SCHEMA.to_owned(), delta_schema::exact_to_text(&spec.schema)?),
-        ]),
+        configuration: configuration(frame, delta_schema::exact_to_text(&spec.schema)?),
         created_time: place.timestamp_ms,
     };
     let protocol = Protocol::of_frame(delta_schema::has_plain_timestamp(&spec.schema));
@@ -49,6 +45,23 @@ pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec
     write(&mut out, &Action::Protocol(&protocol))?;
     write(&mut out, &Action::MetaData(&metadata))?;
     Ok(out.into())
+}
+
+/// Others' tools clean a table without being writers of it: some look at no feature before they delete entries that
+/// are a month old. They obey the table's own word on how long to wait.
+const FOR_EVER: &str = "interval 36500 days";
+
+/// What a frame says of itself to Apiary and to other engines.
+fn configuration(frame: &FrameId, schema: String) -> BTreeMap<String, String> {
+    let said = [
+        (ARROW_SCHEMA, schema),
+        (FRAME_ID, frame.to_string()),
+        ("delta.deletedFileRetentionDuration", FOR_EVER.to_owned()),
+        ("delta.enableExpiredLogCleanup", "false".to_owned()),
+        ("delta.enableInCommitTimestamps", "true".to_owned()),
+        ("delta.logRetentionDuration", FOR_EVER.to_owned()),
+    ];
+    said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// One transaction of an entry.

@@ -202,7 +202,7 @@ fn the_golden_version_zero() {
     );
     assert_eq!(
         after.split_once('"').unwrap().1,
-        r#","apiary.frame_id":"0123abcd","delta.enableInCommitTimestamps":"true"},"createdTime":1750000000000}}"#
+        r#","apiary.frame_id":"0123abcd","delta.deletedFileRetentionDuration":"interval 36500 days","delta.enableExpiredLogCleanup":"false","delta.enableInCommitTimestamps":"true","delta.logRetentionDuration":"interval 36500 days"},"createdTime":1750000000000}}"#
     );
 }
 
