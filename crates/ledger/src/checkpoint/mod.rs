@@ -36,6 +36,4 @@ mod schema;
 mod store;
 
 pub(crate) use checksum::sha256;
-#[cfg(test)]
-pub(crate) use store::same;
-pub(crate) use store::{Loaded, hint, load, write};
+pub(crate) use store::{Loaded, hint, load, same, write};

@@ -17,6 +17,7 @@ mod listing;
 mod open;
 mod vacuuming;
 mod verify;
+mod verify_log;
 
 use self::{cache::Cache, line::Lines};
 pub use self::{

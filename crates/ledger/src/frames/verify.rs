@@ -5,27 +5,21 @@
 //! and what came before it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use apiary_bucket::{Listed, layout};
 use apiary_core::Version;
-use futures::{StreamExt, stream};
 
-use super::{FrameLog, Frames};
-use crate::{
-    FrameRecord, LedgerError, Result, Snapshot,
-    header::Head,
-    log::{Log, LogKind, Read},
-    replay::Replay,
+use super::{
+    Frames,
+    verify_log::{self, Walked},
 };
+use crate::{FrameRecord, LedgerError, Result, Snapshot};
 
 /// Most objects of one kind that are listed: what the limits of a frame allow, and some.
-const OBJECTS_MAX: usize = 4_000_000;
-
-/// Entries read at once.
-const GETS_AT_ONCE: usize = 16;
+pub(super) const OBJECTS_MAX: usize = 4_000_000;
 
 /// Problems that a report tells one by one; more are counted.
 const PROBLEMS_MAX: usize = 100;
@@ -89,37 +83,16 @@ impl VerifyReport {
 }
 
 /// What to do about an entry that is damaged.
-const RESTORE: &str = "restore the object from a backup or the store's version history";
-
-/// A frame's log as it was read.
-struct Walk {
-    report: VerifyReport,
-    /// The newest version, if the whole chain up to it holds.
-    newest: Option<Snapshot>,
-    /// Every path that a kept entry names.
-    named: BTreeSet<String>,
-}
+pub(super) const RESTORE: &str = "restore the object from a backup or the store's version history";
 
 impl Frames {
-    /// Checks a frame; the snapshot is the version that was checked, if its ledger can be read to the end. 2 LISTs for
-    /// each 1 000 objects in the frame's folder, 1 GET for each kept entry, 16 at once.
+    /// Checks a frame; the snapshot is the version that was checked, if its ledger can be read to the end. 1 LIST for
+    /// each 1 000 objects in the frame's folder, 1 GET for each kept entry, 16 at once, 2 for each checkpoint.
     ///
     /// An error means that the check could not be made; what is wrong with the frame stands in the report.
     pub async fn verify(&self, frame: &FrameRecord) -> Result<(VerifyReport, Option<Arc<Snapshot>>)> {
         let log = self.log(frame);
-        let listed = self.all(&log.kind.prefix()).await?;
-        let entries: BTreeMap<Version, u64> =
-            listed.iter().filter_map(|o| Some((log.kind.version_of(&o.key)?, o.size))).collect();
-        let mut walk = Walk { report: VerifyReport::default(), newest: None, named: BTreeSet::new() };
-        match entries.first_key_value() {
-            Some((oldest, _)) => walk.report.oldest = Some(*oldest),
-            None => {
-                walk.report.found(log.kind.prefix(), "the registry names it, and it has no entries", RESTORE);
-                return Ok((walk.report, None));
-            }
-        }
-        walk.entries(&log, &entries).await?;
-        let Walk { mut report, newest, named } = walk;
+        let Walked { mut report, newest, named } = verify_log::walk(&log, frame).await?;
         let Some(newest) = newest else { return Ok((report, None)) };
         let there = self.all(&layout::cells_prefix(&frame.folder)).await?;
         let missing = cells(&mut report, &newest, &there, &named);
@@ -141,65 +114,6 @@ impl Frames {
         }
         Ok(listed)
     }
-}
-
-impl Walk {
-    /// Reads every kept entry in order.
-    async fn entries(&mut self, log: &Log<FrameLog>, entries: &BTreeMap<Version, u64>) -> Result<()> {
-        let (Some((first, _)), Some((last, _))) = (entries.first_key_value(), entries.last_key_value()) else {
-            return Ok(());
-        };
-        let get = |version: u64| async move {
-            let key = log.kind.key(Version(version));
-            (key.clone(), log.bucket.get(&key).await)
-        };
-        let mut bodies = stream::iter(first.0..=last.0).map(get).buffered(GETS_AT_ONCE);
-        let mut at: Option<Head> = None;
-        let mut replay = (*first == Version(0)).then(|| Replay::new(&log.kind.folder));
-        while let Some((key, body)) = bodies.next().await {
-            let Some(body) = body? else {
-                self.report.found(key.as_str(), "it is missing, and later entries are there", RESTORE);
-                return Ok(());
-            };
-            let read = match follow(log, at.as_ref(), *first, &body) {
-                Ok(read) => read,
-                Err(LedgerError::Corrupt { object, why }) => {
-                    self.report.found(object, why, RESTORE);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(Err(LedgerError::Corrupt { object, why })) =
-                replay.as_mut().map(|r| r.take(key.as_ref(), &read))
-            {
-                self.report.found(object, why, RESTORE);
-                return Ok(());
-            }
-            self.report.entries += 1;
-            self.report.version = Some(read.head.version);
-            self.named.extend(read.entry.adds.into_iter().map(|add| add.path));
-            at = Some(read.head);
-        }
-        self.newest = replay.and_then(Replay::finish);
-        Ok(())
-    }
-}
-
-/// Checks that `body` is the entry after `at`; the first kept entry is believed about what came before it.
-fn follow(
-    log: &Log<FrameLog>,
-    at: Option<&Head>,
-    first: Version,
-    body: &[u8],
-) -> Result<Read<<FrameLog as LogKind>::Entry>> {
-    if at.is_some() || first == Version(0) {
-        return log.admit(at, body);
-    }
-    let key = log.kind.key(first);
-    let entry = log.kind.decode(key.as_ref(), body)?;
-    let sha256 = entry.header.prev.clone().unwrap_or_default();
-    let before = Head { version: Version(first.0 - 1), sha256, timestamp_ms: entry.timestamp_ms - 1 };
-    log.admit(Some(&before), body)
 }
 
 /// Compares the cells that the newest version names with those that are there; returns those that are not, and why.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::*;
+use super::{scribe::Scribe, *};
 use crate::Kind;
 
 /// A frame with two appends of one cell each, and a compaction of both.
@@ -101,7 +101,8 @@ async fn whatever_is_missing_or_changed_is_named() {
     let found = problems(&bucket, &frame).await;
     assert!(found.len() == 1 && found[0].starts_with(entry(2).as_str()), "{found:?}");
     bucket.delete(&entry(2)).await.unwrap();
-    assert_eq!(problems(&bucket, &frame).await, [format!("{}: it is missing, and later entries are there", entry(2))]);
+    let found = problems(&bucket, &frame).await;
+    assert_eq!(found[0], format!("{}: it is missing, and later entries are there", entry(2)));
 }
 
 #[tokio::test]
@@ -110,4 +111,67 @@ async fn a_frame_without_a_ledger_is_a_problem_and_no_panic() {
     let frame = make(&bucket).await;
     bucket.delete(&layout::ledger_entry(&frame.folder, Version(0))).await.unwrap();
     assert_eq!(problems(&bucket, &frame).await.len(), 1);
+}
+
+/// A history of every kind of entry with two checkpoints, so many entries before each, and the cells of its newest
+/// version.
+async fn with_checkpoints(bucket: &Bucket, steps: [u64; 2]) -> (Frames, FrameRecord) {
+    let mut scribe = Scribe::begin(bucket, 5).await;
+    let frames = Frames::new(bucket.clone());
+    let frame = scribe.frame.clone();
+    for entries in steps {
+        scribe.write(entries).await;
+        assert!(frames.checkpoint(&frame).await.unwrap().written);
+    }
+    scribe.write(12).await;
+    for cell in &scribe.now.cells {
+        let body = vec![0; usize::try_from(cell.size_bytes).unwrap()];
+        bucket.put(&cell.key(), body.into()).await.unwrap();
+    }
+    (frames, frame)
+}
+
+#[tokio::test]
+async fn every_checkpoint_is_held_against_the_entries_before_it() {
+    let bucket = Bucket::in_memory();
+    let (frames, frame) = with_checkpoints(&bucket, [20, 25]).await;
+    let (report, _) = frames.verify(&frame).await.unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_eq!((report.entries, report.checkpoints), (58, 2));
+
+    // A copy of another checkpoint, with its checksum, in the place of this one.
+    let (here, there) = (Version(20), Version(45));
+    for key in [layout::checkpoint, layout::checksum] {
+        let body = bucket.get(&key(&frame.folder, there)).await.unwrap().unwrap();
+        bucket.put(&key(&frame.folder, here), body).await.unwrap();
+    }
+    let found = problems(&bucket, &frame).await;
+    let named = layout::checkpoint(&frame.folder, here);
+    assert!(found.len() == 1 && found[0].starts_with(named.as_str()), "{found:?}");
+    // Without its checksum nobody takes it for ours.
+    bucket.delete(&layout::checksum(&frame.folder, here)).await.unwrap();
+    assert!(problems(&bucket, &frame).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_that_was_cleaned_is_checked_from_its_first_entry_and_a_gap_without_a_fence_is_a_loss() {
+    let bucket = Bucket::in_memory();
+    let (frames, frame) = with_checkpoints(&bucket, [1000, 30]).await;
+    let entry = |v| layout::ledger_entry(&frame.folder, Version(v));
+    bucket.put(&layout::fence(&frame.id, 0), Bytes::from_static(b"{}")).await.unwrap();
+    // A cleanup that was cut off: some of the epoch is still there.
+    for version in (0..400).chain(500..1024) {
+        bucket.delete(&entry(version)).await.unwrap();
+    }
+    let (report, newest) = Frames::new(bucket.clone()).verify(&frame).await.unwrap();
+    assert!(report.is_clean(), "{:?}", report.problems);
+    assert_eq!((report.oldest, report.entries, report.checkpoints), (Some(Version(1024)), 19, 1));
+    assert_eq!(newest.unwrap().cells, frames.snapshot(&frame).await.unwrap().cells);
+
+    bucket.delete(&layout::fence(&frame.id, 0)).await.unwrap();
+    let found = problems(&bucket, &frame).await;
+    assert_eq!(found, [format!("{}: it is missing, and later entries are there", entry(1023))]);
+    bucket.delete(&layout::checksum(&frame.folder, Version(1030))).await.unwrap();
+    let found = problems(&bucket, &frame).await;
+    assert!(found.len() == 2 && found[1].contains("no checkpoint stands for them"), "{found:?}");
 }
