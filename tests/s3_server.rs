@@ -12,6 +12,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use apiary_faults::Rule;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -22,9 +23,11 @@ use s3s::{
 };
 use tokio::sync::oneshot;
 
+mod faults;
 mod objects;
 mod s3;
 
+use faults::Faults;
 pub use objects::Requests;
 
 /// How the store is reached and how it behaves.
@@ -69,6 +72,7 @@ pub struct S3Server {
     /// Its one bucket.
     pub bucket: String,
     requests: Arc<Requests>,
+    faults: Arc<Faults>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -88,7 +92,8 @@ impl S3Server {
         let url = format!("http://{}", listener.local_addr()?);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let requests = Arc::new(Requests::default());
-        let service = service(&options, Arc::clone(&requests));
+        let faults = Arc::new(Faults::default());
+        let service = service(&options, Arc::clone(&requests), Arc::clone(&faults));
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = move || {
             runtime.block_on(async {
@@ -102,7 +107,7 @@ impl S3Server {
         };
         let thread = std::thread::Builder::new().name("s3-server".to_owned()).spawn(serve)?;
         let S3Options { bucket, access_key, secret_key, .. } = options;
-        Ok(Self { url, access_key, secret_key, bucket, requests, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { url, access_key, secret_key, bucket, requests, faults, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The storage uri of a prefix in the bucket, with the endpoint and the credentials.
@@ -118,6 +123,18 @@ impl S3Server {
     #[must_use]
     pub fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    /// Adds a line to the script of what goes wrong. Faults are told as S3 tells them; one that hangs, or whose answer
+    /// is lost, ends with the connection.
+    pub fn script(&self, rule: Rule) {
+        self.faults.plan().add(rule);
+    }
+
+    /// Rules of the script that are not used up.
+    #[must_use]
+    pub fn rules_left(&self) -> usize {
+        self.faults.plan().rules_left()
     }
 
     /// Waits for the store to end, which it does not by itself.
@@ -139,8 +156,8 @@ impl Drop for S3Server {
     }
 }
 
-fn service(options: &S3Options, requests: Arc<Requests>) -> S3Service {
-    let mut builder = S3ServiceBuilder::new(s3::Store::new(options, requests));
+fn service(options: &S3Options, requests: Arc<Requests>, faults: Arc<Faults>) -> S3Service {
+    let mut builder = S3ServiceBuilder::new(s3::Store::new(options, requests, faults));
     builder.set_auth(SimpleAuth::from_single(options.access_key.as_str(), options.secret_key.as_str()));
     builder.build()
 }

@@ -4,11 +4,13 @@
 #[path = "../crates/bucket/tests/suite/mod.rs"]
 mod suite;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use apiary_bucket::{Bucket, BucketError};
+use apiary_bucket::{Bucket, BucketError, Created, Key};
 use apiary_core::ErrorKind;
+use apiary_faults::{Fault, Op, Rule};
 use apiary_tests::s3_server::{S3Options, S3Server};
+use bytes::Bytes;
 
 fn open(server: &S3Server, prefix: &str) -> Bucket {
     Bucket::open(&server.uri(prefix)).unwrap()
@@ -111,4 +113,73 @@ async fn a_store_that_never_answers_is_given_up_within_five_seconds() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let error = no_contact(&format!("s3://b?endpoint={endpoint}&access_key_id=k&secret_access_key=s")).await;
     assert_eq!(error.kind(), ErrorKind::Storage);
+}
+
+fn key(name: &str) -> Key {
+    Key::parse(name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_over_http_is_decided_under_every_fault() {
+    let server = S3Server::start(S3Options::default());
+    let bucket = open(&server, "p");
+    let faults = [
+        Fault::Error,
+        Fault::Unavailable,
+        Fault::Hang,
+        Fault::AppliedThenTimeout,
+        Fault::AppliedThenError,
+        Fault::AppliedThenExists,
+        Fault::BareConflict,
+        Fault::BarePrecondition,
+        Fault::Slow(Duration::from_millis(50)),
+    ];
+    for (i, fault) in faults.into_iter().enumerate() {
+        let key = key(&format!("h/b/f/_delta_log/{i}.json"));
+        server.script(Rule::on(Op::Create, fault));
+        let create = |body: &'static str| bucket.put_if_absent_decided(&key, Bytes::from_static(body.as_bytes()));
+        assert_eq!(create("ours").await.unwrap(), Created::Mine, "{fault:?}");
+        // Against another's object the same fault changes nothing.
+        server.script(Rule::on(Op::Create, fault));
+        assert_eq!(create("theirs").await.unwrap(), Created::Taken(Bytes::from_static(b"ours")), "{fault:?}");
+        assert_eq!(server.rules_left(), 0, "{fault:?}");
+    }
+    server.script(Rule::on(Op::Create, Fault::Denied));
+    let error = bucket.put_if_absent_decided(&key("h/denied"), Bytes::from_static(b"1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_http_is_whole_or_an_error() {
+    let server = S3Server::start(S3Options::default());
+    let bucket = open(&server, "");
+    let body: Bytes = (0..3_000_000u32).map(|i| (i / 7) as u8).collect();
+    bucket.put(&key("x"), body.clone()).await.unwrap();
+    for fault in [Fault::Truncated, Fault::Slow(Duration::from_millis(400)), Fault::Error, Fault::Hang] {
+        server.script(Rule::on(Op::Get, fault).times(2));
+        // The client may ask again for what is missing, from where it was cut.
+        match bucket.get(&key("x")).await {
+            Ok(read) => assert!(read.unwrap() == body, "{fault:?}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Storage, "{fault:?}: {error}"),
+        }
+    }
+    server.script(Rule::on(Op::Get, Fault::Truncated).forever());
+    let error = bucket.get(&key("x")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "a body that never comes whole: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_over_http_that_fails_leaves_no_object() {
+    let server = S3Server::start(S3Options::default());
+    let bucket = open(&server, "");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &vec![7; 20_000_000]).unwrap();
+    for op in [Op::Part, Op::Complete] {
+        server.script(Rule::on(op, Fault::Denied));
+        assert!(bucket.put_file(&key("up"), file.path()).await.is_err(), "{op:?}");
+        assert_eq!(bucket.get_at_most(&key("up"), 1 << 30).await.unwrap(), None, "{op:?}");
+    }
+    server.script(Rule::on(Op::Part, Fault::Error).times(2));
+    assert_eq!(bucket.put_file(&key("up"), file.path()).await.unwrap(), 20_000_000, "a part is sent again");
+    assert_eq!(bucket.get_at_most(&key("up"), 1 << 30).await.unwrap().unwrap().len(), 20_000_000);
 }

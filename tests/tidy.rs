@@ -91,6 +91,7 @@ fn is_test_code(path: &str) -> bool {
         || path.starts_with("crates/faults/")
         || path.contains("/tests/")
         || path.ends_with("/tests.rs")
+        || path.ends_with("/tests_crash.rs")
         || path.starts_with("benches/")
 }
 

@@ -5,11 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use apiary_faults::Op;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use s3s::{
-    Body, S3, S3Request, S3Response, S3Result,
+    S3, S3Request, S3Response, S3Result,
     dto::{
         AbortMultipartUploadInput, AbortMultipartUploadOutput, CommonPrefix, CompleteMultipartUploadInput,
         CompleteMultipartUploadOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput,
@@ -23,6 +24,7 @@ use s3s::{
 
 use super::{
     S3Options,
+    faults::Faults,
     objects::{Object, Objects, Requests},
 };
 
@@ -40,12 +42,13 @@ pub(super) struct Store {
     racy: bool,
     objects: Objects,
     requests: Arc<Requests>,
+    faults: Arc<Faults>,
 }
 
 impl Store {
-    pub(super) fn new(options: &S3Options, requests: Arc<Requests>) -> Self {
+    pub(super) fn new(options: &S3Options, requests: Arc<Requests>, faults: Arc<Faults>) -> Self {
         let S3Options { bucket, ignore_if_none_match, racy, .. } = options.clone();
-        Self { bucket, ignore_if_none_match, racy, objects: Objects::default(), requests }
+        Self { bucket, ignore_if_none_match, racy, objects: Objects::default(), requests, faults }
     }
 
     fn in_bucket(&self, bucket: &str) -> S3Result<()> {
@@ -116,13 +119,18 @@ impl S3 for Store {
         only_plain(input.if_match.is_some())?;
         Requests::add(&self.requests.puts);
         let body = whole(input.body).await?;
+        let met = self.faults.meet(if input.if_none_match.is_some() { Op::Create } else { Op::Put }, &input.key);
+        met.before().await?;
         let object = self.store(&input.key, body, input.if_none_match).await?;
+        met.after().await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: e_tag(&object), ..Default::default() }))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
         only_plain(input.if_match.is_some() || input.if_none_match.is_some())?;
+        let met = self.faults.meet(Op::Get, &input.key);
+        met.before().await?;
         let object = self.find(&input.bucket, &input.key)?;
         let size = object.body.len();
         let (body, content_range) = match input.range {
@@ -136,7 +144,7 @@ impl S3 for Store {
         };
         Ok(S3Response::new(GetObjectOutput {
             content_length: i64::try_from(body.len()).ok(),
-            body: Some(StreamingBlob::from(Body::from(body))),
+            body: Some(met.body(body)),
             content_range,
             e_tag: e_tag(&object),
             last_modified: modified(&object),
@@ -161,6 +169,7 @@ impl S3 for Store {
         let input = request.input;
         self.in_bucket(&input.bucket)?;
         Requests::add(&self.requests.lists);
+        self.faults.meet(Op::List, input.prefix.as_deref().unwrap_or_default()).before().await?;
         let prefix = input.prefix.unwrap_or_default();
         let after = input.continuation_token.clone().or_else(|| input.start_after.clone()).unwrap_or_default();
         let max = input.max_keys.and_then(|max| usize::try_from(max).ok()).map_or(PAGE_MAX, |max| max.min(PAGE_MAX));
@@ -193,7 +202,10 @@ impl S3 for Store {
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         self.in_bucket(&request.input.bucket)?;
         Requests::add(&self.requests.deletes);
+        let met = self.faults.meet(Op::Delete, &request.input.key);
+        met.before().await?;
         self.objects.delete(&request.input.key);
+        met.after().await?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -230,6 +242,7 @@ impl S3 for Store {
         self.in_bucket(&input.bucket)?;
         Requests::add(&self.requests.puts);
         let body = whole(input.body).await?;
+        self.faults.meet(Op::Part, &input.key).before().await?;
         if !self.objects.put_part(&input.upload_id, input.part_number, body) {
             return Err(s3_error!(NoSuchUpload, "there is no upload '{}'", input.upload_id));
         }
@@ -244,11 +257,14 @@ impl S3 for Store {
         let input = request.input;
         self.in_bucket(&input.bucket)?;
         only_plain(input.if_match.is_some())?;
+        let met = self.faults.meet(Op::Complete, &input.key);
+        met.before().await?;
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let numbers: Vec<i32> = parts.into_iter().filter_map(|part| part.part_number).collect();
         let body = self.objects.end_upload(&input.upload_id, &numbers);
         let body = body.ok_or_else(|| s3_error!(NoSuchUpload, "the upload, or a part of it, is not there"))?;
         let object = self.store(&input.key, body, input.if_none_match).await?;
+        met.after().await?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use apiary_core::{Clock, Rng, SystemClock, SystemRng};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, memory::InMemory};
 use tokio::io::AsyncReadExt;
@@ -172,15 +172,40 @@ impl Bucket {
         Arc::new(Verified::new(Arc::clone(&self.store), Arc::clone(&self.known)))
     }
 
-    /// An object's whole body, or `None` if it is not there. 1 GET.
+    /// An object's whole body, or `None` if it is not there. 1 GET. An object larger than one of its kind may be is an
+    /// error, and nothing of it is read.
     pub async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        let path = key.to_path()?;
-        let body = async { self.store.get(&path).await?.bytes().await };
-        match body.await {
-            Ok(body) => Ok(Some(body)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(BucketError::store("read", key.as_str(), error)),
+        self.get_at_most(key, layout::bytes_max(key)).await
+    }
+
+    /// The same for an object of at most `bytes_max` bytes: a stranger's object must not take the node's memory.
+    pub async fn get_at_most(&self, key: &Key, bytes_max: u64) -> Result<Option<Bytes>> {
+        let failed = |error| BucketError::store("read", key.as_str(), error);
+        let found = match self.store.get(&key.to_path()?).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let bytes = found.range.end.saturating_sub(found.range.start);
+        let too_large = |bytes| BucketError::TooLarge { key: key.to_string(), bytes, bytes_max };
+        if bytes > bytes_max {
+            return Err(too_large(bytes));
         }
+        let mut body = BytesMut::new();
+        let mut pieces = found.into_stream();
+        while let Some(piece) = pieces.try_next().await.map_err(failed)? {
+            if body.is_empty() && piece.len() as u64 == bytes {
+                return Ok(Some(piece));
+            }
+            if (body.len() + piece.len()) as u64 > bytes_max {
+                return Err(too_large((body.len() + piece.len()) as u64));
+            }
+            body.extend_from_slice(&piece);
+        }
+        if body.len() as u64 != bytes {
+            return Err(BucketError::Short { key: key.to_string(), read: body.len() as u64, bytes });
+        }
+        Ok(Some(body.freeze()))
     }
 
     /// Bytes `range` of an object, cut at its end. 1 GET. An object that is not there is an error.

@@ -8,7 +8,7 @@
 //!
 //! This is the only file that creates objects in the bucket, but for the probe, which tests the raw primitive.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use apiary_core::within;
 use bytes::Bytes;
@@ -113,6 +113,10 @@ fn is_refusal(answer: &StoreError) -> bool {
         StoreError::NotImplemented { .. } | StoreError::NotSupported { .. } | StoreError::InvalidPath { .. } => true,
         StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } | StoreError::NotFound { .. } => {
             !was_sent_again(answer)
+        }
+        // The local store's own word: it knows that it wrote nothing.
+        StoreError::Generic { source, .. } => {
+            source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
         }
         _ => false,
     }

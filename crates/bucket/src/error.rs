@@ -38,6 +38,28 @@ pub enum BucketError {
         /// The object.
         key: String,
     },
+    /// An object that is larger than one of its kind can be.
+    #[error(
+        "the object '{key}' has {bytes} bytes, and one of its kind has at most {bytes_max}; nothing of it was read"
+    )]
+    TooLarge {
+        /// The object.
+        key: String,
+        /// What it has.
+        bytes: u64,
+        /// What it may have.
+        bytes_max: u64,
+    },
+    /// A body that ended before its end.
+    #[error("the read of '{key}' ended after {read} of {bytes} bytes; try again")]
+    Short {
+        /// The object.
+        key: String,
+        /// Bytes that came.
+        read: u64,
+        /// Bytes that were announced.
+        bytes: u64,
+    },
     /// The bucket, container or folder itself is not there.
     #[error("the bucket of {uri} does not exist")]
     NoBucket {
@@ -139,7 +161,8 @@ impl BucketError {
             Self::NotFound { .. } | Self::NoBucket { .. } => ErrorKind::NotFound,
             Self::Credentials { .. } => ErrorKind::Unauthenticated,
             Self::Denied { .. } => ErrorKind::PermissionDenied,
-            Self::Unreachable { .. } | Self::Store { .. } | Self::Io { .. } => ErrorKind::Storage,
+            Self::TooLarge { .. } => ErrorKind::Corrupt,
+            Self::Short { .. } | Self::Unreachable { .. } | Self::Store { .. } | Self::Io { .. } => ErrorKind::Storage,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
             Self::ConditionalPutUnsupported { .. } => ErrorKind::ConditionalPutUnsupported,
         }

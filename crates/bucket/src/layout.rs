@@ -337,6 +337,25 @@ pub fn in_folder(folder: &str, relative: &str) -> Result<Key> {
     Key::parse(&format!("{folder}/{relative}"))
 }
 
+/// Most bytes of an object that is read whole, by its kind; readers of one that knows its size use that instead.
+pub(crate) fn bytes_max(key: &Key) -> u64 {
+    const MIB: u64 = 1 << 20;
+    let key = key.as_str();
+    if is_cell(key) || key.ends_with(".parquet") {
+        // A checkpoint of a million cells; a cell whose size nobody knows.
+        4096 * MIB
+    } else if key.ends_with(".json") && (key.contains("/_delta_log/") || key.starts_with(registry_prefix())) {
+        // The largest transaction that goes alone.
+        256 * MIB
+    } else if key.starts_with(queries_prefix()) {
+        // Plans and results that stand inline.
+        256 * MIB
+    } else {
+        // Heartbeats, format, pins, hints: a hundredth of this is much.
+        16 * MIB
+    }
+}
+
 /// Whether an object may be lost with the machine that wrote it: queries end with the power, and a heartbeat is
 /// written again within a second. The local store does not wait for the disk to have these.
 pub(crate) fn is_ephemeral(key: &str) -> bool {

@@ -23,5 +23,5 @@ pub use counted::{Counters, CountersSnapshot};
 pub use create::{Created, PutAnswer};
 pub use error::{BucketError, Result};
 pub use layout::{CELL_SCHEME_URL, Key};
-pub use probe::{ProbeCheck, ProbeReport};
+pub use probe::{Examination, ProbeCheck, ProbeReport, Verdict};
 pub use verified::DAMAGED;

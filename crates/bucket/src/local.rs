@@ -32,8 +32,11 @@ use object_store::{
 mod faults;
 mod place;
 mod read;
+mod steps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_crash;
 mod upload;
 mod walk;
 mod write;

@@ -27,11 +27,26 @@ const RACES: usize = 2;
 /// How long the whole probe may take: some eighty small requests, most of them at once.
 const PROBE_MAX: Duration = Duration::from_secs(60);
 
-/// One thing that the store did right.
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The store did right.
+    Right,
+    /// It did this instead.
+    Wrong(String),
+    /// It was not asked: something before made it useless.
+    Unasked,
+}
+
+/// One thing that a store must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeCheck {
-    /// What it was.
+    /// What it is.
     pub name: &'static str,
+    /// What could happen to a colony on a store that does it wrong.
+    pub danger: &'static str,
+    /// What came of it.
+    pub verdict: Verdict,
     /// How long it took in all.
     pub took: Duration,
 }
@@ -47,80 +62,117 @@ pub struct ProbeReport {
     pub clock_skew_ms: i64,
 }
 
+/// All that the probe found, right or wrong.
+#[derive(Debug)]
+pub struct Examination {
+    /// The bucket's uri.
+    pub store: String,
+    /// Every check, in order.
+    pub checks: Vec<ProbeCheck>,
+    /// The store's clock minus ours in milliseconds, if it was asked.
+    pub clock_skew_ms: Option<i64>,
+    /// What kept the probe from asking on.
+    pub broken_off: Option<BucketError>,
+}
+
+/// What is checked, and the danger of its failing.
+const CHECKS: [(&str, &str); 6] = [
+    (
+        "create, and a second create refused",
+        "two writers would overwrite each other's versions, and rows would be lost",
+    ),
+    (
+        "one winner among 16 racing creators",
+        "two writers could both be told that one version is theirs, and rows would be lost",
+    ),
+    ("read after write", "a writer could miss the version that another just committed"),
+    ("ranged read", "queries would read wrong bytes"),
+    ("list after write, in order", "readers would stop before the newest version"),
+    ("delete", "what was cleaned away would come back"),
+];
+
 impl Bucket {
     /// Tries whether the store does what the colony stands on. Some 70 PUTs, 10 GETs, 5 LISTs and 40 DELETEs, all
     /// below one prefix that is cleared at the end; dropping the future may leave it there. An error of kind
     /// `ConditionalPutUnsupported` names all that is wrong.
     pub async fn probe(&self) -> Result<ProbeReport> {
+        let Examination { store, checks, clock_skew_ms, broken_off } = self.examine().await;
+        let wrong = |check: &ProbeCheck| match &check.verdict {
+            Verdict::Wrong(fault) => Some(fault.clone()),
+            _ => None,
+        };
+        let faults: Vec<String> = checks.iter().filter_map(wrong).collect();
+        if !faults.is_empty() {
+            return Err(BucketError::ConditionalPutUnsupported { store, faults });
+        }
+        match (broken_off, clock_skew_ms) {
+            (None, Some(clock_skew_ms)) => Ok(ProbeReport { store, checks, clock_skew_ms }),
+            (Some(error), _) => Err(error),
+            (None, None) => Err(self.took_too_long()),
+        }
+    }
+
+    /// The same, and tells all that it saw: for people.
+    pub async fn examine(&self) -> Examination {
         let nonce = format!("{:016x}", self.rng().next_u64());
-        let mut probe = Probe { bucket: self, nonce, checks: Vec::new(), faults: Vec::new() };
+        let unasked = |(name, danger)| ProbeCheck { name, danger, verdict: Verdict::Unasked, took: Duration::ZERO };
+        let mut probe = Probe { bucket: self, nonce, checks: CHECKS.map(unasked) };
         let outcome = within(self.clock().as_ref(), PROBE_MAX, probe.run()).await;
         let swept = self.delete_prefix(&layout::probe_prefix(&probe.nonce)).await;
-        let (checks, faults) = (probe.checks, probe.faults);
-        if !faults.is_empty() {
-            return Err(BucketError::ConditionalPutUnsupported { store: self.uri().to_owned(), faults });
-        }
-        let Some(skew) = outcome else {
-            let (why, hint) =
-                (format!("the probe took over {} s", PROBE_MAX.as_secs()), "check the network".to_owned());
-            return Err(BucketError::Unreachable { uri: self.uri().to_owned(), why, hint });
+        let (clock_skew_ms, broken_off) = match outcome {
+            None => (None, Some(self.took_too_long())),
+            Some(Err(error)) => (None, Some(error)),
+            Some(Ok(skew)) => (skew, swept.err()),
         };
-        let clock_skew_ms = skew?;
-        swept?;
-        Ok(ProbeReport { store: self.uri().to_owned(), checks, clock_skew_ms })
+        Examination { store: self.uri().to_owned(), checks: probe.checks.to_vec(), clock_skew_ms, broken_off }
+    }
+
+    fn took_too_long(&self) -> BucketError {
+        let why = format!("the probe took over {} s", PROBE_MAX.as_secs());
+        BucketError::Unreachable { uri: self.uri().to_owned(), why, hint: "check the network".to_owned() }
     }
 }
 
 struct Probe<'a> {
     bucket: &'a Bucket,
     nonce: String,
-    checks: Vec<ProbeCheck>,
-    faults: Vec<String>,
+    checks: [ProbeCheck; CHECKS.len()],
 }
 
 /// What a check found wrong, if anything.
 type Fault = Option<String>;
 
 impl Probe<'_> {
-    /// All checks; returns the difference of the clocks.
-    async fn run(&mut self) -> Result<i64> {
-        let start = self.now();
-        let refused = self.create_twice().await?;
-        let broken = refused.is_some();
-        self.note("create, and a second create refused", start, refused);
-        if broken {
-            // A race would only say the same again.
-            return Ok(0);
+    /// All checks; returns the difference of the clocks, unless the store cannot do the first thing.
+    async fn run(&mut self) -> Result<Option<i64>> {
+        for check in 0..CHECKS.len() {
+            let start = self.bucket.clock().monotonic();
+            let fault = match check {
+                0 => self.create_twice().await?,
+                1 => self.races().await?,
+                2 => self.overwrite().await?,
+                3 => self.range().await?,
+                4 => self.list().await?,
+                _ => self.delete().await?,
+            };
+            let is_wrong = fault.is_some();
+            self.checks[check].verdict = fault.map_or(Verdict::Right, Verdict::Wrong);
+            self.checks[check].took = self.bucket.clock().monotonic().saturating_sub(start);
+            if check == 0 && is_wrong {
+                // All else would only say the same again.
+                return Ok(None);
+            }
         }
+        self.clock_skew().await.map(Some)
+    }
+
+    async fn races(&self) -> Result<Fault> {
         for race in 0..RACES {
-            let start = self.now();
-            let fault = self.race(1 + race).await?;
-            self.note("one winner among 16 racing creators", start, fault);
+            if let Some(fault) = self.race(1 + race).await? {
+                return Ok(Some(fault));
+            }
         }
-        let start = self.now();
-        let fault = self.overwrite().await?;
-        self.note("read after write", start, fault);
-        let start = self.now();
-        let fault = self.range().await?;
-        self.note("ranged read", start, fault);
-        let start = self.now();
-        let fault = self.list().await?;
-        self.note("list after write, in order", start, fault);
-        let start = self.now();
-        let fault = self.delete().await?;
-        self.note("delete", start, fault);
-        self.clock_skew().await
-    }
-
-    fn now(&self) -> Duration {
-        self.bucket.clock().monotonic()
-    }
-
-    fn note(&mut self, name: &'static str, start: Duration, fault: Fault) {
-        match fault {
-            Some(fault) => self.faults.push(fault),
-            None => self.checks.push(ProbeCheck { name, took: self.now().saturating_sub(start) }),
-        }
+        Ok(None)
     }
 
     fn key(&self, i: usize) -> Key {

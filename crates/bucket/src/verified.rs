@@ -82,9 +82,11 @@ impl Piece {
 /// What was asked for, of a piece that holds at least that.
 fn part(path: &Path, piece: Piece, range: &Range<u64>) -> Result<Piece> {
     let size = piece.meta.size;
-    match piece.cut(range).filter(|bytes| !bytes.is_empty() || range.start >= range.end) {
-        Some(bytes) => Ok(Piece { start: range.start, bytes, meta: piece.meta }),
-        None => {
+    match piece.cut(range).filter(|bytes| !bytes.is_empty() || range.is_empty() || range.start == size) {
+        Some(bytes) if range.start < size || range.start == 0 => {
+            Ok(Piece { start: range.start, bytes, meta: piece.meta })
+        }
+        _ => {
             let why = format!("'{path}' has {size} bytes and ends before byte {}", range.start);
             Err(Error::Generic { store: "cells", source: why.into() })
         }
@@ -106,8 +108,12 @@ impl Verified {
     }
 
     async fn piece(&self, path: &Path, range: Range<u64>) -> Result<Piece> {
-        let asked = if range.end == u64::MAX { GetRange::Offset(range.start) } else { GetRange::Bounded(range) };
-        let found = self.inner.get_opts(path, GetOptions { range: Some(asked), ..GetOptions::default() }).await?;
+        let asked = match range {
+            Range { start: 0, end: u64::MAX } => None,
+            Range { start, end: u64::MAX } => Some(GetRange::Offset(start)),
+            range => Some(GetRange::Bounded(range)),
+        };
+        let found = self.inner.get_opts(path, GetOptions { range: asked, ..GetOptions::default() }).await?;
         let (meta, range) = (found.meta.clone(), found.range.clone());
         let piece = Piece { meta, start: range.start, bytes: found.bytes().await? };
         if piece.end() != range.end {

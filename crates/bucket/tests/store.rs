@@ -2,8 +2,11 @@
 
 mod suite;
 
+use std::{sync::Arc, time::Duration};
+
 use apiary_bucket::{Bucket, Key};
-use apiary_core::ErrorKind;
+use apiary_core::{Clock, ErrorKind, SystemClock, SystemRng};
+use apiary_faults::{FaultStore, MemoryStore};
 use bytes::Bytes;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,6 +25,20 @@ async fn a_bucket_in_a_folder_conforms() {
     suite::conforms(&bucket).await;
     let again = Bucket::open(bucket.uri()).unwrap();
     assert_eq!(again.uri(), bucket.uri());
+}
+
+/// A fault store without faults is the store below it, in pages of any size.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_over_a_fault_store_without_faults_conforms() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let memory = MemoryStore::new(Arc::clone(&clock));
+    for (page, latency) in [(1_000, Duration::ZERO), (7, Duration::from_micros(50))] {
+        let store = FaultStore::new(Arc::new(memory.clone()), 1, Arc::clone(&clock));
+        store.pages_of(page);
+        store.latency(latency);
+        suite::conforms(&Bucket::over(Arc::new(store.clone()), Arc::clone(&clock), Arc::new(SystemRng))).await;
+        assert!(store.calls().iter().all(|call| call.met.is_none()) && store.calls().len() > 1_000);
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,6 @@ mod upload;
 
 pub use fault::{Fault, Op};
 pub use memory::MemoryStore;
-pub use plan::{Rates, Rule};
+pub use plan::{Plan, Rates, Rule};
 pub use record::{Call, Outcome};
-pub use store::FaultStore;
+pub use store::{FaultStore, Weakness};

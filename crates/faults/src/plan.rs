@@ -151,35 +151,39 @@ impl Rates {
     }
 }
 
-/// The script and the chance of one store.
+/// The script and the chance of one store: also for stores that are not made here.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub struct Plan {
     rules: Vec<Rule>,
     rates: Option<Rates>,
     burst_left: u64,
 }
 
 impl Plan {
-    pub(crate) fn add(&mut self, rule: Rule) {
+    /// Adds a rule; those that were added earlier come first.
+    pub fn add(&mut self, rule: Rule) {
         self.rules.push(rule);
     }
 
-    pub(crate) fn deal(&mut self, rates: Option<Rates>) {
+    /// Deals faults out by chance from now on, or no longer.
+    pub fn deal(&mut self, rates: Option<Rates>) {
         self.rates = rates;
         self.burst_left = 0;
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all of it.
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Rules that have not been used up.
-    pub(crate) fn rules_left(&self) -> usize {
+    #[must_use]
+    pub fn rules_left(&self) -> usize {
         self.rules.len()
     }
 
     /// What this call meets. Every rule that fits counts the call; the first that is due is used.
-    pub(crate) fn meet(&mut self, op: Op, key: &str, rng: &dyn Rng) -> Option<Fault> {
+    pub fn meet(&mut self, op: Op, key: &str, rng: &dyn Rng) -> Option<Fault> {
         let mut met = None;
         for rule in self.rules.iter_mut().filter(|rule| rule.fits(op, key)) {
             if rule.skip > 0 {

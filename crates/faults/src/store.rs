@@ -5,7 +5,9 @@ use std::{
     fmt,
     future::Future,
     hash::{Hash, Hasher},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -62,6 +64,32 @@ struct State {
     denied: Vec<Op>,
     page: usize,
     is_ordered: bool,
+    weakness: Option<Weakness>,
+}
+
+/// How a store can be too weak to hold a colony.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weakness {
+    /// It takes the condition of a create and overwrites.
+    IgnoresCondition,
+    /// It looks whether the name is free, and writes a moment later.
+    ChecksThenWrites,
+}
+
+/// Lets others go first, once.
+#[derive(Debug, Default)]
+struct YieldOnce(bool);
+
+impl Future for YieldOnce {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }
 
 /// A call that has begun.
@@ -92,6 +120,7 @@ impl FaultStore {
             denied: Vec::new(),
             page: PAGE,
             is_ordered: true,
+            weakness: None,
         };
         Self { inner, shared: Arc::new(Shared { state: Mutex::new(state), rng: SeededRng::new(seed), clock }) }
     }
@@ -147,6 +176,11 @@ impl FaultStore {
     /// Whether listings are in the order of names: S3 directory buckets have none.
     pub fn ordered(&self, is_ordered: bool) {
         self.state().is_ordered = is_ordered;
+    }
+
+    /// How the store treats the condition of a create from now on; `None` is as it must.
+    pub fn weak(&self, weakness: Option<Weakness>) {
+        self.state().weakness = weakness;
     }
 
     /// Every call so far, in order.
@@ -360,7 +394,15 @@ impl ObjectStore for FaultStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let create = opts.mode == PutMode::Create;
         let begun = self.begin(if create { Op::Create } else { Op::Put }, location, payload.content_length());
+        let weakness = self.state().weakness.filter(|_| create);
         let put = async {
+            if weakness == Some(Weakness::ChecksThenWrites) {
+                if self.inner.head(location).await.is_ok() {
+                    return Err(Error::AlreadyExists { path: location.to_string(), source: "it is there".into() });
+                }
+                YieldOnce::default().await;
+            }
+            let opts = if weakness.is_some() { PutOptions { mode: PutMode::Overwrite, ..opts } } else { opts };
             let is_new = self.is_new(location, create).await;
             let put = self.inner.put_opts(location, payload.clone(), opts).await?;
             self.came(location, is_new);

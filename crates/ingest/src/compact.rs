@@ -153,7 +153,7 @@ impl Ingest {
     /// A cell's batches, its bytes compared with the ledger's checksum. 1 GET.
     async fn open(&self, cell: &CellEntry) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
         let corrupt = |reason: String| IngestError::CorruptCell { key: cell.key().to_string(), reason };
-        let bytes = self.bucket.get(&cell.key()).await?;
+        let bytes = self.bucket.get_at_most(&cell.key(), cell.size_bytes).await?;
         let bytes = bytes.ok_or_else(|| corrupt("it is not in the bucket".to_owned()))?;
         if bytes.len() as u64 != cell.size_bytes {
             return Err(corrupt(format!("it has {} bytes, the ledger says {}", bytes.len(), cell.size_bytes)));

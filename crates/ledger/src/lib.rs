@@ -11,6 +11,7 @@
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
 //! | `fence` | epochs: what may be cleaned away, and how sleepers notice |
 //! | `header` | what every entry of both logs carries: version, hash chain, transactions |
+//! | `sum` | the checksum that an entry carries of itself |
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
 //! | `conflict` | which transactions may pass which |
 //! | `spec`, `transaction` | what callers bring |
@@ -42,6 +43,7 @@ mod registry_entry;
 mod replay;
 mod snapshot;
 mod spec;
+mod sum;
 mod text;
 mod transaction;
 mod vacuum;

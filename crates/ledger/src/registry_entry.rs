@@ -21,6 +21,7 @@ use crate::{
     FrameRecord, LedgerError, Result,
     entry::lines,
     header::{FORMAT, Header, Place, TxnRecord},
+    sum::summed,
 };
 
 /// A registry's entry.
@@ -106,7 +107,7 @@ pub(crate) fn encode(place: &Place, id: TxnId, node: &str, changes: &[Change], s
     for change in changes {
         write(&mut out, change)?;
     }
-    Ok(out.into())
+    Ok(summed(out))
 }
 
 fn write(out: &mut Vec<u8>, line: &impl Serialize) -> Result<()> {

@@ -27,10 +27,10 @@ impl ColonyFormat {
     /// The bucket's format, created if it has none, and read back. An unknown format or feature is an error: such a
     /// bucket must not be touched. 1 GET, and for the first node of a colony 1 PUT.
     pub async fn load_or_create(bucket: &Bucket) -> Result<Self> {
-        let key = layout::format();
-        if let Some(body) = bucket.get(&key).await? {
-            return Self::decode(key.as_str(), &body);
+        if let Some(found) = Self::look(bucket).await? {
+            return Ok(found);
         }
+        let key = layout::format();
         let mut random = [0; 16];
         bucket.rng().fill(&mut random);
         let cluster = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
@@ -40,6 +40,13 @@ impl ColonyFormat {
             Created::Mine => Ok(new),
             Created::Taken(body) => Self::decode(key.as_str(), &body),
         }
+    }
+
+    /// The bucket's format, if it has one. Fails like [`ColonyFormat::load_or_create`]. 1 GET.
+    pub async fn look(bucket: &Bucket) -> Result<Option<Self>> {
+        let key = layout::format();
+        let body = bucket.get(&key).await?;
+        body.map(|body| Self::decode(key.as_str(), &body)).transpose()
     }
 
     fn decode(key: &str, body: &[u8]) -> Result<Self> {

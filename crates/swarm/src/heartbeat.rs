@@ -111,11 +111,51 @@ pub struct Sighting {
     pub behind_ms: u64,
 }
 
+/// A heartbeat as it is written: with the node's own time, for people who ask how wrong its clock is. Nothing else
+/// reads it.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    heartbeat: &'a Heartbeat,
+    wall_ms: i64,
+}
+
 /// Writes a heartbeat. 1 PUT.
 pub async fn beat(bucket: &Bucket, heartbeat: &Heartbeat) -> Result<()> {
     let key = layout::node(&heartbeat.node);
-    let body = serde_json::to_vec(heartbeat).map_err(|why| SwarmError::corrupt(&key, why))?;
+    let written = Written { heartbeat, wall_ms: bucket.clock().wall_ms() };
+    let body = serde_json::to_vec(&written).map_err(|why| SwarmError::corrupt(&key, why))?;
     Ok(bucket.put(&key, Bytes::from(body)).await?)
+}
+
+/// What a heartbeat tells of its node's clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeClock {
+    /// The heartbeat's key.
+    pub key: String,
+    /// The node's wall clock minus the store's, in milliseconds, within the time of a request; nothing from a node
+    /// too old to tell; or why the heartbeat cannot be read.
+    pub off_ms: Result<Option<i64>, String>,
+}
+
+/// How far each node's clock is off, by the store's own: for people alone. 1 LIST and 1 GET per node.
+pub async fn clocks(bucket: &Bucket) -> Result<Vec<NodeClock>> {
+    #[derive(Deserialize)]
+    struct Told {
+        wall_ms: Option<i64>,
+    }
+    let mut clocks = Vec::new();
+    for object in bucket.list(layout::nodes_prefix(), None, NODES_MAX).await? {
+        let Some(node) = layout::parse_node(&object.key) else { continue };
+        let Some(body) = bucket.get(&layout::node(&node)).await? else { continue };
+        let told = Heartbeat::decode(&object.key, &body).map_err(|error| error.to_string());
+        let off_ms = told.map(|_| {
+            let told: Option<Told> = serde_json::from_slice(&body).ok();
+            told.and_then(|told| told.wall_ms).map(|ms| ms.saturating_sub(object.modified_ms))
+        });
+        clocks.push(NodeClock { key: object.key, off_ms });
+    }
+    Ok(clocks)
 }
 
 /// One node's heartbeat, if it has one. 1 GET.

@@ -27,10 +27,10 @@ const FORMAT: u32 = 1;
 impl ColonySecret {
     /// The secret in `bucket`, created if there is none. 1 GET, and for the first node of a colony 1 PUT.
     pub async fn load_or_create(bucket: &Bucket) -> Result<Self> {
-        let key = layout::secret();
-        if let Some(body) = bucket.get(&key).await? {
-            return Self::decode(key.as_str(), &body);
+        if let Some(found) = Self::look(bucket).await? {
+            return Ok(found);
         }
+        let key = layout::secret();
         let mut bytes = [0; SECRET_BYTES];
         bucket.rng().fill(&mut bytes);
         let stored = Stored { format: FORMAT, secret: hex::encode(bytes) };
@@ -39,6 +39,13 @@ impl ColonySecret {
             Created::Mine => Ok(Self(bytes)),
             Created::Taken(body) => Self::decode(key.as_str(), &body),
         }
+    }
+
+    /// The secret in `bucket`, if there is one. 1 GET.
+    pub async fn look(bucket: &Bucket) -> Result<Option<Self>> {
+        let key = layout::secret();
+        let body = bucket.get(&key).await?;
+        body.map(|body| Self::decode(key.as_str(), &body)).transpose()
     }
 
     /// A secret from outside, for tests.

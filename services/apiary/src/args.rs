@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     /// Check that the bucket is what its ledgers say; exit code 1 if it is not
     Verify(VerifyArgs),
+    /// Examine a bucket and the colony in it; exit code 1 if it is not safe to write
+    Doctor(DoctorArgs),
     /// Ask one node whether it serves; exit code 0 if it does
     Health(HealthArgs),
 }
@@ -275,6 +277,17 @@ pub(crate) struct VacuumArgs {
     pub(crate) format: ShownAs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
+}
+
+/// `apiary doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The bucket: a folder, file://, s3://, gs:// or az:// [env: APIARY_STORAGE] [default: ~/.apiary/default]
+    #[arg(long, value_name = "URI")]
+    pub(crate) storage: Option<String>,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
 }
 
 /// `apiary compact`

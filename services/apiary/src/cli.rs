@@ -63,6 +63,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
             Command::Checkpoint(args) => commands::checkpoint::run(&args, terminal).await,
             Command::Vacuum(args) => commands::vacuum::run(&args, terminal).await,
             Command::Verify(args) => commands::verify::run(&args, terminal).await,
+            Command::Doctor(args) => commands::doctor::run(&args, terminal).await,
             Command::Health(args) => commands::health::run(&args, terminal).await,
             Command::Start(_) | Command::Sql(_) => Ok(()),
         }

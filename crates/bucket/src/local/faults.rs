@@ -14,8 +14,15 @@ pub(super) fn of(location: &Path, error: io::Error) -> Error {
         }
         ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: Box::new(error) },
         ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: Box::new(error) },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => full(&format!("for '{path}' "), &error),
         _ => generic(format!("{path}: {error}")),
     }
+}
+
+/// There is no space: nothing was written, and nothing will be if it is only tried again.
+pub(super) fn full(what: &str, error: &io::Error) -> Error {
+    let words = format!("no space is left {what}in the bucket's folder ({error}); nothing was written: free some");
+    generic(io::Error::new(ErrorKind::StorageFull, words))
 }
 
 /// An error without a better name.

@@ -15,7 +15,7 @@ use std::{
 
 use object_store::{Error, Result, path::Path};
 
-use super::faults;
+use super::{faults, steps::step};
 
 /// The folder below the root that holds files being written; keys below it are refused and never listed.
 pub(super) const STAGING: &str = ".apiary-staging";
@@ -96,6 +96,7 @@ impl Place {
             tries += 1;
             let n = self.staged.fetch_add(1, Ordering::Relaxed);
             let path = folder.join(format!("{:016x}-{n}", self.nonce));
+            step("stage")?;
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok((file, path)),
                 Err(error) if tries > STAGING_TRIES_MAX => return Err(error),
@@ -164,6 +165,7 @@ impl Place {
 
 /// Makes one folder unless it is there; anything else of that name is an error.
 fn make_folder(folder: &FilePath) -> io::Result<()> {
+    step("make folder")?;
     match fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             if fs::symlink_metadata(folder)?.is_dir() {
@@ -178,6 +180,7 @@ fn make_folder(folder: &FilePath) -> io::Result<()> {
 
 /// Brings the names in a folder to the disk.
 pub(super) fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    step("sync folder")?;
     match File::open(folder)?.sync_all() {
         // Some network file systems cannot, and keep names safe by themselves.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),

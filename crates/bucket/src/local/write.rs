@@ -12,6 +12,7 @@ use super::{
     faults,
     place::{Place, sync_folder},
     read,
+    steps::{is_dead, step},
 };
 use crate::layout;
 
@@ -34,6 +35,9 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
+        if is_dead() {
+            return;
+        }
         // After a rename there is nothing to remove.
         let _ = fs::remove_file(&self.path);
     }
@@ -43,7 +47,7 @@ pub(super) fn put(place: &Place, location: &Path, payload: &PutPayload, create: 
     let fault = |error| faults::of(location, error);
     let mut staged = Staged::new(place).map_err(unstaged)?;
     for chunk in payload {
-        staged.file.write_all(chunk).map_err(fault)?;
+        step("write").and_then(|()| staged.file.write_all(chunk)).map_err(fault)?;
     }
     publish(place, location, staged, create)
 }
@@ -53,7 +57,7 @@ pub(super) fn publish(place: &Place, location: &Path, staged: Staged, create: bo
     let fault = |error| faults::of(location, error);
     let durable = !layout::is_ephemeral(location.as_ref());
     if durable {
-        staged.file.sync_all().map_err(fault)?;
+        step("sync file").and_then(|()| staged.file.sync_all()).map_err(fault)?;
     }
     name(place, location, &staged.path, create, durable)?;
     let e_tag = read::e_tag(&staged.file.metadata().map_err(fault)?);
@@ -66,7 +70,10 @@ fn name(place: &Place, location: &Path, from: &FilePath, create: bool, durable: 
     let fault = |error| faults::of(location, error);
     let mut races = 0;
     let named = loop {
-        let give = || if create { fs::hard_link(from, &to) } else { fs::rename(from, &to) };
+        let give = || {
+            step("name")?;
+            if create { fs::hard_link(from, &to) } else { fs::rename(from, &to) }
+        };
         match place.make_parents(&to, durable).and_then(|()| give()) {
             Err(error) if error.kind() == ErrorKind::NotFound && races < FOLDER_RACES_MAX => {
                 races += 1;
@@ -145,5 +152,8 @@ fn remove_empty_folders(place: &Place, mut folder: &FilePath) {
 
 /// No staged file could be made: the folder is read-only, full, or gone.
 pub(super) fn unstaged(error: io::Error) -> Error {
+    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        return faults::full("", &error);
+    }
     faults::generic(format!("cannot write in the bucket's folder: {error}"))
 }

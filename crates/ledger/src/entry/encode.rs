@@ -16,6 +16,7 @@ use crate::{
     CellEntry, FrameSpec, Kind, LedgerError, Result, Transaction, delta_schema,
     header::{Idem, Place, TxnRecord},
     snapshot::About,
+    sum::summed,
 };
 
 /// Where an entry keeps the exact Arrow schema.
@@ -44,7 +45,7 @@ pub(crate) fn create(place: &Place, id: TxnId, node: &str, frame: &FrameId, spec
     write(&mut out, &Action::CommitInfo(&info))?;
     write(&mut out, &Action::Protocol(&protocol))?;
     write(&mut out, &Action::MetaData(&metadata))?;
-    Ok(out.into())
+    Ok(summed(out))
 }
 
 /// Others' tools clean a table without being writers of it: some look at no feature before they delete entries that
@@ -117,7 +118,7 @@ pub(crate) fn commit_all(place: &Place, parts: &[Part<'_>]) -> Result<Bytes> {
         }
         out.extend_from_slice(part.adds);
     }
-    Ok(out.into())
+    Ok(summed(out))
 }
 
 fn record_of(part: &Part<'_>) -> TxnRecord {
@@ -160,7 +161,7 @@ pub(crate) fn seal(place: &Place, ids: &[TxnId], node: &str) -> Result<Bytes> {
     info.apiary.sealed.extend_from_slice(ids);
     let mut out = Vec::new();
     write(&mut out, &Action::CommitInfo(&info))?;
-    Ok(out.into())
+    Ok(summed(out))
 }
 
 fn commit_info(

@@ -292,7 +292,12 @@ async fn an_entry_that_was_changed_breaks_the_chain() {
     let key = layout::ledger_entry(&frame.folder, Version(1));
     let body = bucket.get(&key).await.unwrap().unwrap();
     let changed = String::from_utf8(body.to_vec()).unwrap().replace("\"size\":10", "\"size\":11");
-    bucket.put(&key, changed.into()).await.unwrap();
+    bucket.put(&key, changed.clone().into()).await.unwrap();
+    let error = Frames::new(bucket.clone()).snapshot(&frame).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("00000000000000000001.json"), "its own checksum tells: {error}");
+    // Who changes it and its checksum breaks the chain.
+    bucket.put(&key, crate::sum::summed(changed.into())).await.unwrap();
     let error = Frames::new(bucket.clone()).snapshot(&frame).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("00000000000000000002.json"), "{error}");

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AttemptId, BoardView, ClaimRecord, DoneRecord, FailedRecord, FinalRecord, OwnerRecord, QueryRecord, TaskId,
     TaskObject,
-    codec::{BoardObject, decode_json, decode_proto, encode_json, encode_proto},
+    codec::{self, BoardObject, decode_json, decode_proto, encode_json, encode_proto},
 };
 use crate::{Result, SwarmError};
 
@@ -97,9 +97,10 @@ impl Board {
 
     /// Stores a query's encoded stages unless some stand there, and returns those that count. 1 PUT, at most 1 GET.
     pub async fn put_stages(&self, query: &QueryId, stages: Bytes) -> Result<Bytes> {
-        match self.bucket.put_if_absent_decided(&layout::stages(query), stages.clone()).await? {
+        let key = layout::stages(query);
+        match self.bucket.put_if_absent_decided(&key, codec::summed(&stages).into()).await? {
             Created::Mine => Ok(stages),
-            Created::Taken(theirs) => Ok(theirs),
+            Created::Taken(theirs) => Ok(theirs.slice(..codec::unsummed(key.as_ref(), &theirs)?)),
         }
     }
 
@@ -117,7 +118,9 @@ impl Board {
 
     /// The encoded stages. 1 GET.
     pub async fn read_stages(&self, query: &QueryId) -> Result<Option<Bytes>> {
-        Ok(self.bucket.get(&layout::stages(query)).await?)
+        let key = layout::stages(query);
+        let Some(body) = self.bucket.get(&key).await? else { return Ok(None) };
+        Ok(Some(body.slice(..codec::unsummed(key.as_ref(), &body)?)))
     }
 
     /// Queries that workers should look at, oldest id first. 1 LIST.

@@ -306,7 +306,7 @@ mod tests {
     fn another_format_is_refused_by_name() {
         let mut record = done();
         record.format = 2;
-        let body = prost::Message::encode_to_vec(&record);
+        let body = super::super::codec::summed(&prost::Message::encode_to_vec(&record));
         let error = decode_proto::<DoneRecord>("some/key", &body).unwrap_err();
         assert!(error.to_string().contains("'some/key' has format 2"), "{error}");
     }

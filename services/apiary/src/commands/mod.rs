@@ -3,6 +3,7 @@
 pub(crate) mod cells;
 pub(crate) mod checkpoint;
 pub(crate) mod compact;
+pub(crate) mod doctor;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod import;

@@ -37,7 +37,7 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::Checkpoint(args) => super::checkpoint::run(&args, &terminal).await,
         Command::Vacuum(args) => super::vacuum::run(&args, &terminal).await,
         Command::Verify(args) => super::verify::run(&args, &terminal).await,
-        Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
+        Command::Demo(_) | Command::Start(_) | Command::Health(_) | Command::Doctor(_) => unreachable!(),
     };
     if let Err(error) = &result {
         let _ = error.tell(&terminal);

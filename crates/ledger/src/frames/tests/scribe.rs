@@ -64,6 +64,7 @@ impl Scribe {
 
     /// Writes the entry that comes next.
     pub(in crate::frames) async fn put(&mut self, body: Bytes) {
+        let body = crate::sum::summed(body.into());
         let log = log(&self.bucket, &self.frame);
         let read = log.admit(Some(&self.now.head), &body).unwrap();
         let mut replay = Replay::after(&self.now);

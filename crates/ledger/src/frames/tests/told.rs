@@ -94,7 +94,11 @@ async fn whatever_is_missing_or_changed_is_named() {
 
     let whole = bucket.get(&entry(2)).await.unwrap().unwrap();
     let text = String::from_utf8(whole.to_vec()).unwrap();
-    bucket.put(&entry(2), text.replace("\"node\":\"n\"", "\"node\":\"m\"").into()).await.unwrap();
+    let changed = text.replace("\"node\":\"n\"", "\"node\":\"m\"");
+    bucket.put(&entry(2), changed.clone().into()).await.unwrap();
+    let found = problems(&bucket, &frame).await;
+    assert!(found.len() == 1 && found[0].starts_with(&format!("{}: its bytes do not", entry(2))), "{found:?}");
+    bucket.put(&entry(2), crate::sum::summed(changed.into())).await.unwrap();
     let found = problems(&bucket, &frame).await;
     assert!(found.len() == 1 && found[0].starts_with(&format!("{}: it does not follow", entry(3))), "{found:?}");
     bucket.put(&entry(2), whole.slice(..whole.len() / 2)).await.unwrap();
