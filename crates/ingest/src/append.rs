@@ -2,22 +2,17 @@
 
 use std::sync::Arc;
 
-use apiary_cell::partition::{self, PartitionValues};
-use apiary_core::{FramePath, Version};
-use apiary_ledger::{CellEntry, FrameRecord, IdempotencyKey, Snapshot, Transaction, partition_text};
-use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
-};
-use futures::{Stream, StreamExt};
+use apiary_core::{ErrorKind, FramePath, Version};
+use apiary_ledger::{CellEntry, FrameRecord, IdempotencyKey, Snapshot, Transaction};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use futures::Stream;
 
 use crate::{
-    Conformer, Ingest, IngestError, Result,
+    Ingest, IngestError, Result,
     commit::Landed,
-    digest::PayloadDigest,
     limits::IDEMPOTENCY_KEY_BYTES_MAX,
-    pipeline::{Pipeline, ended_early},
-    shaper::PartitionText,
+    names::Confirm,
+    payload::{self, Intake, Source, Written},
 };
 
 /// How to append.
@@ -47,13 +42,22 @@ pub struct WriteReport {
     pub already_applied: bool,
 }
 
+/// A frame as a write begins with it.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) record: Arc<FrameRecord>,
+    pub(crate) base: Arc<Snapshot>,
+    pub(crate) confirm: Confirm,
+}
+
 impl Ingest {
     /// Appends everything in `batches` to `frame` in one version. An error anywhere, in the stream too, and nothing is
     /// visible: what was uploaded is deleted. A payload without rows makes no version.
     ///
-    /// Cost: the frame's newest version, 1 PUT a cell (see [`apiary_cell::target_bytes`]), 1 commit. Memory: about one
-    /// and a half chambers, whatever the stream's length. Dropping the future leaves what it uploaded to vacuum, and
-    /// during the commit an unknown outcome: run it on a task of its own where callers may go away.
+    /// Cost: 1 PUT a cell (see [`apiary_cell::target_bytes`]), 1 commit; beside the upload 1 GET that confirms the
+    /// name; before it the frame's newest version, if this process does not know the frame. Memory: about one and a
+    /// half chambers, whatever the stream's length. Dropping the future leaves what it uploaded to vacuum, and during
+    /// the commit an unknown outcome: run it on a task of its own where callers may go away.
     pub async fn append(
         &self,
         frame: &FramePath,
@@ -61,118 +65,94 @@ impl Ingest {
         batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
         options: AppendOptions,
     ) -> Result<WriteReport> {
-        let key = options.idempotency_key.as_deref();
-        if let Some(key) = key.filter(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
-            return Err(IngestError::IdempotencyKey { bytes: key.len() });
+        check_key(options.idempotency_key.as_deref())?;
+        let mut source = Source::new(batches);
+        if let Some((record, base)) = self.known(frame) {
+            let confirm = self.confirm(frame, &record);
+            match self.append_to(Start { record, base, confirm }, &schema, &mut source, &options).await {
+                Err(error) if error.is_stale() => {
+                    tracing::info!(%frame, %error, "what was known of a frame is not so any more");
+                    source.rewind();
+                }
+                done => return done,
+            }
         }
+        source.forget();
         let (record, base) = self.newest(frame).await?;
-        let intake = Intake::new(&schema, &base, key.is_some())?;
+        let start = Start { record, base, confirm: Confirm::none() };
+        self.append_to(start, &schema, &mut source, &options).await
+    }
+
+    async fn append_to(
+        &self,
+        mut start: Start,
+        schema: &SchemaRef,
+        source: &mut Source<impl Stream<Item = Result<RecordBatch>> + Send + Unpin>,
+        options: &AppendOptions,
+    ) -> Result<WriteReport> {
+        let key = options.idempotency_key.as_deref();
+        let unsure = !start.confirm.is_over();
+        let intake = match Intake::new(schema, &start.base, key.is_some()) {
+            // The columns may be others by now.
+            Err(error) if unsure && error.kind() == ErrorKind::SchemaMismatch => return Err(IngestError::Stale),
+            intake => intake?,
+        };
         let txn = self.new_txn();
-        let mut pipeline = self.pipeline(&base, txn)?;
-        let (adds, digest) = match write_all(&mut pipeline, intake, batches).await {
+        let mut pipeline = self.pipeline(&start.base, txn)?;
+        let was_used = key.is_some_and(|key| start.base.knows_key(&options.principal, key));
+        let written = if was_used {
+            // Nothing will be written: only whether the rows are the same is open.
+            let digest = payload::digest(intake, source).await;
+            let confirmed = start.confirm.wait().await;
+            digest.and_then(|written| confirmed.map(|()| written))
+        } else {
+            payload::write_all(&mut pipeline, intake, source, &mut start.confirm, |_| Ok(())).await
+        };
+        let written = match written {
             Ok(written) => written,
             Err(error) => {
                 pipeline.delete_own().await;
                 return Err(error);
             }
         };
-        if adds.is_empty() {
-            return Ok(report(&[], Landed { version: base.version, retries: 0, already_applied: false }));
+        if written.cells.is_empty() && !was_used {
+            let landed = Landed { version: start.base.version, retries: 0, already_applied: false };
+            return Ok(report(&written, landed));
         }
-        let idem = options.idempotency_key.zip(digest);
-        let idem = idem.map(|(key, digest)| IdempotencyKey { scope: options.principal, key, digest });
-        let transaction = Transaction::append(txn, &self.settings.node, adds.clone()).with_idem(idem);
-        self.append_landed(&record, base, transaction, pipeline, &adds).await
-    }
-
-    async fn append_landed(
-        &self,
-        record: &FrameRecord,
-        base: Arc<Snapshot>,
-        transaction: Transaction,
-        pipeline: Pipeline,
-        adds: &[CellEntry],
-    ) -> Result<WriteReport> {
-        let txn = transaction.id;
-        let report = report(adds, self.land(record, base, transaction, pipeline).await?);
+        let idem = idem_of(key, &options.principal, written.digest.clone());
+        let transaction = Transaction::append(txn, &self.settings.node, written.cells.clone()).with_idem(idem);
+        let landed = self.land(&start.record, start.base, transaction, pipeline).await?;
+        let report = report(&written, landed);
         tracing::info!(
-            frame = %record.path, %txn, version = %report.version, rows = report.rows, cells = report.cells,
+            frame = %start.record.path, %txn, version = %report.version, rows = report.rows, cells = report.cells,
             bytes = report.bytes, retries = report.retries, already_applied = report.already_applied, "append committed"
         );
         Ok(report)
     }
 }
 
-fn report(adds: &[CellEntry], landed: Landed) -> WriteReport {
-    let rows = adds.iter().map(|cell| cell.rows).sum();
-    let kept = if landed.already_applied { &[] } else { adds };
+/// Refuses a key that is empty or too long.
+pub(crate) fn check_key(key: Option<&str>) -> Result<()> {
+    match key.filter(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
+        Some(key) => Err(IngestError::IdempotencyKey { bytes: key.len() }),
+        None => Ok(()),
+    }
+}
+
+/// A key with the digest of what came under it.
+pub(crate) fn idem_of(key: Option<&str>, principal: &str, digest: Option<String>) -> Option<IdempotencyKey> {
+    let (key, digest) = (key?, digest?);
+    Some(IdempotencyKey { scope: principal.to_owned(), key: key.to_owned(), digest })
+}
+
+pub(crate) fn report(written: &Written, landed: Landed) -> WriteReport {
+    let kept: &[CellEntry] = if landed.already_applied { &[] } else { &written.cells };
     WriteReport {
         version: landed.version,
-        rows,
+        rows: written.rows,
         cells: kept.len() as u64,
         bytes: kept.iter().map(|cell| cell.size_bytes).sum(),
         retries: landed.retries,
         already_applied: landed.already_applied,
-    }
-}
-
-/// Drives the whole stream through `pipeline`; returns its cells and, if asked for, the payload's digest.
-async fn write_all(
-    pipeline: &mut Pipeline,
-    mut intake: Intake,
-    mut batches: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
-) -> Result<(Vec<CellEntry>, Option<String>)> {
-    while let Some(batch) = batches.next().await {
-        let batch = batch?;
-        let taken = tokio::task::spawn_blocking(move || {
-            let parts = intake.take(&batch);
-            (intake, parts)
-        });
-        let (back, parts) = taken.await.map_err(ended_early)?;
-        intake = back;
-        for (values, rows) in parts? {
-            pipeline.push(values, rows).await?;
-        }
-    }
-    let cells = pipeline.finish().await?;
-    Ok((cells, intake.digest.map(PayloadDigest::finish)))
-}
-
-/// What is done to each batch in order: fit, hash, split.
-#[derive(Debug)]
-struct Intake {
-    conformer: Conformer,
-    partition_by: Vec<String>,
-    partition_types: Vec<DataType>,
-    digest: Option<PayloadDigest>,
-}
-
-impl Intake {
-    fn new(schema: &SchemaRef, base: &Snapshot, digested: bool) -> Result<Self> {
-        let partition_by = base.partition_by.clone();
-        let data_type = |name: &String| Ok(base.schema.field_with_name(name)?.data_type().clone());
-        Ok(Self {
-            conformer: Conformer::new(schema, &base.schema)?,
-            partition_types: partition_by.iter().map(data_type).collect::<Result<_>>()?,
-            partition_by,
-            digest: digested.then(|| PayloadDigest::new(&base.schema)).transpose()?,
-        })
-    }
-
-    fn take(&mut self, batch: &RecordBatch) -> Result<Vec<(PartitionText, RecordBatch)>> {
-        let batch = self.conformer.apply(batch)?;
-        if let Some(digest) = &mut self.digest {
-            digest.update(&batch)?;
-        }
-        let parts = partition::split(&batch, &self.partition_by)?;
-        parts.into_iter().map(|(values, rows)| Ok((self.text_of(&values)?, rows))).collect()
-    }
-
-    fn text_of(&self, values: &PartitionValues) -> Result<PartitionText> {
-        let columns = self.partition_by.iter().zip(&self.partition_types);
-        let text = |((name, data_type), value)| {
-            Ok((String::clone(name), Some(partition_text::to_text(name, value, data_type)?)))
-        };
-        columns.zip(values).map(text).collect()
     }
 }

@@ -123,6 +123,23 @@ pub enum IngestError {
         /// Its length.
         bytes: usize,
     },
+    /// A partition that the frame cannot have.
+    #[error("the frame has no partition '{values}': it is partitioned by {by:?}")]
+    NoSuchPartition {
+        /// What was named.
+        values: String,
+        /// The partition columns.
+        by: Vec<String>,
+    },
+    /// A row that an overwrite of named partitions does not replace.
+    #[error("the data has rows of the partition '{values}', which is not among those that are replaced")]
+    OutsidePartitions {
+        /// The partition.
+        values: String,
+    },
+    /// What this process knew of the frame is not so any more.
+    #[error("the frame was changed while this was written")]
+    Stale,
     /// Another transaction excludes this one.
     #[error("version {version} of the frame excludes this write: {reason}")]
     Conflict {
@@ -212,11 +229,13 @@ impl IngestError {
             Self::TooManyPartitions { .. }
             | Self::TooManyCells { .. }
             | Self::IdempotencyKey { .. }
+            | Self::NoSuchPartition { .. }
+            | Self::OutsidePartitions { .. }
             | Self::UnknownFormat { .. } => ErrorKind::InvalidInput,
             Self::BrokenFile { .. } => ErrorKind::Corrupt,
             Self::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => ErrorKind::NotFound,
             Self::Open { .. } => ErrorKind::InvalidInput,
-            Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::Conflict { .. } | Self::Stale => ErrorKind::Conflict,
             Self::Aborted { .. } => ErrorKind::Storage,
             Self::CorruptCell { .. } => ErrorKind::Corrupt,
             Self::Timeout { .. } => ErrorKind::Timeout,
@@ -261,11 +280,18 @@ impl IngestError {
                 format!("write in several parts, or partition by something with fewer values than {by:?}")
             }
             Self::TooManyCells { .. } => "write in several parts".to_owned(),
-            Self::Conflict { .. } | Self::Aborted { .. } => "write the same data again".to_owned(),
+            Self::NoSuchPartition { by, .. } => format!("name one value for each of {by:?}"),
+            Self::OutsidePartitions { .. } => "name that partition, too, or filter its rows out".to_owned(),
+            Self::Conflict { .. } | Self::Aborted { .. } | Self::Stale => "write the same data again".to_owned(),
             Self::UnknownFormat { .. } => "name it .parquet, .csv, .tsv, .jsonl or .ndjson".to_owned(),
             Self::CorruptCell { .. } => "restore the object from a backup or the store's version history".to_owned(),
             _ => return None,
         })
+    }
+
+    /// Whether a write should begin again with fresh names.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self, Self::Stale)
     }
 
     /// A file that is not what it should be.

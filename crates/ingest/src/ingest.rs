@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use apiary_bucket::Bucket;
 use apiary_cell::CellFormat;
-use apiary_core::{FramePath, TxnId};
-use apiary_ledger::{FrameRecord, Frames, Registry, Snapshot, delta_schema};
+use apiary_core::TxnId;
+use apiary_ledger::{Frames, Registry, Snapshot, delta_schema};
 
 use crate::{Result, pipeline::Pipeline, shaper::Sizes};
 
@@ -33,14 +33,6 @@ impl Ingest {
     #[must_use]
     pub fn new(bucket: Bucket, registry: Registry, frames: Frames, settings: IngestSettings) -> Self {
         Self { bucket, registry, frames, settings: Arc::new(settings) }
-    }
-
-    /// The frame and its newest version.
-    pub(crate) async fn newest(&self, path: &FramePath) -> Result<(Arc<FrameRecord>, Arc<Snapshot>)> {
-        let names = self.registry.namespace().await?;
-        let frame = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str())?;
-        let snapshot = self.frames.snapshot(&frame).await?;
-        Ok((frame, snapshot))
     }
 
     /// A new transaction's id.

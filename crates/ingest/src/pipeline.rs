@@ -14,7 +14,7 @@ use std::{
 
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, EncodedGroup, GroupEncoder};
-use apiary_core::TxnId;
+use apiary_core::{TxnId, failpoint};
 use apiary_ledger::{CellEntry, CellFacts, CellId};
 use arrow::array::RecordBatch;
 use futures::{StreamExt, stream::FuturesOrdered};
@@ -179,6 +179,7 @@ async fn upload(
     let size_bytes = cell.bytes.len() as u64;
     let put = timeout(UPLOAD_TIME_MAX, bucket.put(&key, cell.bytes)).await;
     put.map_err(|_| IngestError::Timeout { what: format!("uploading '{key}'"), seconds: UPLOAD_TIME_MAX.as_secs() })??;
+    failpoint::hit("mid_upload");
     let facts = CellFacts {
         folder: folder.to_owned(),
         id: CellId { txn, n: u32::try_from(n).map_err(|_| IngestError::TooManyCells { max: CELLS_MAX })? },

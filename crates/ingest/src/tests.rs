@@ -12,7 +12,7 @@ use arrow::{
 };
 use futures::stream;
 
-use crate::{AppendOptions, Ingest, IngestError, IngestSettings, Result, WriteReport};
+use crate::{AppendOptions, Ingest, IngestError, IngestSettings, OverwriteOptions, Replaced, Result, WriteReport};
 
 struct Colony {
     bucket: Bucket,
@@ -230,4 +230,147 @@ async fn a_deep_check_opens_every_cell_and_names_the_one_that_was_changed() {
     assert!(colony.ingest.verify(&colony.frame, false).await.unwrap().is_clean(), "its size is right");
     let deep = colony.ingest.verify(&colony.frame, true).await.unwrap();
     assert_eq!((deep.problems_total, deep.problems[0].object.as_str()), (1, cell.key().as_str()), "{deep:?}");
+}
+
+impl Colony {
+    async fn overwrite(&self, batches: Vec<Result<RecordBatch>>, options: OverwriteOptions) -> Result<WriteReport> {
+        self.ingest.overwrite(&self.frame, schema(), stream::iter(batches), options).await
+    }
+
+    /// The same bucket and another process.
+    fn elsewhere(&self) -> Self {
+        let (bucket, registry) = (self.bucket.clone(), Registry::new(self.bucket.clone()));
+        let settings = IngestSettings { chamber_bytes: 64 << 20, node: "pi-2".to_owned() };
+        let ingest = Ingest::new(bucket.clone(), registry, Frames::new(bucket.clone()), settings);
+        Self { bucket, ingest, frame: self.frame.clone() }
+    }
+
+    async fn temps(&self) -> Vec<(String, i64)> {
+        self.rows().await.into_keys().collect()
+    }
+}
+
+fn region(value: &str) -> Vec<(String, Option<String>)> {
+    vec![("region".to_owned(), Some(value.to_owned()))]
+}
+
+#[tokio::test]
+async fn an_overwrite_replaces_the_frame_the_partitions_of_its_rows_or_those_that_it_names() {
+    let colony = Colony::new(&["region"]).await;
+    colony.append(vec![good(0)], None).await.unwrap();
+    let only = |replaces| OverwriteOptions { replaces, ..OverwriteOptions::default() };
+    let north = || vec![Ok(batch(&[Some("north")], 50))];
+    let named = |rows: &[(&str, i64)]| rows.iter().map(|(r, t)| ((*r).to_owned(), *t)).collect::<Vec<_>>();
+
+    colony.overwrite(north(), only(Replaced::PayloadPartitions)).await.unwrap();
+    assert_eq!(colony.temps().await, named(&[("north", 50), ("south", 1)]));
+    let south = Replaced::Partitions(vec![region("south")]);
+    let outside = colony.overwrite(north(), only(south.clone())).await.unwrap_err();
+    assert_eq!(outside.kind(), ErrorKind::InvalidInput, "{outside}");
+    // Named and without a row: empty afterwards.
+    colony.overwrite(vec![], only(south)).await.unwrap();
+    assert_eq!(colony.temps().await, named(&[("north", 50)]));
+    let before = colony.snapshot().await.version;
+    let nothing = colony.overwrite(vec![], only(Replaced::PayloadPartitions)).await.unwrap();
+    assert_eq!(nothing.version, before);
+    colony.overwrite(vec![good(7)], only(Replaced::Frame)).await.unwrap();
+    assert_eq!(colony.temps().await, named(&[("north", 7), ("north", 9), ("south", 8)]));
+    colony.overwrite(vec![], only(Replaced::Frame)).await.unwrap();
+    assert_eq!((colony.snapshot().await.rows(), colony.snapshot().await.cells.len()), (0, 0));
+    let unknown = Replaced::Partitions(vec![vec![("temp".to_owned(), Some("1".to_owned()))]]);
+    assert_eq!(colony.overwrite(vec![], only(unknown)).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn an_overwrite_of_a_version_fails_once_rows_have_changed_and_passes_a_compaction() {
+    let colony = Colony::new(&[]).await;
+    for n in 0..3 {
+        colony.append(vec![good(n)], None).await.unwrap();
+    }
+    let seen = colony.snapshot().await.version;
+    let expecting = || OverwriteOptions { expected_version: Some(seen), ..OverwriteOptions::default() };
+    colony.ingest.compact(&colony.frame).await.unwrap();
+    colony.overwrite(vec![good(10)], expecting()).await.unwrap();
+    let late = colony.overwrite(vec![good(20)], expecting()).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Conflict, "{late}");
+    let early = OverwriteOptions { expected_version: Some(apiary_core::Version(99)), ..OverwriteOptions::default() };
+    assert_eq!(colony.overwrite(vec![good(20)], early).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(colony.snapshot().await.rows(), 3);
+    assert_eq!(colony.temps().await.iter().map(|(_, temp)| *temp).min(), Some(10));
+}
+
+#[tokio::test]
+async fn an_overwrite_under_a_key_is_done_once_and_another_part_is_another_request() {
+    let colony = Colony::new(&["region"]).await;
+    let keyed = |replaces| OverwriteOptions {
+        replaces,
+        idempotency_key: Some("k".to_owned()),
+        principal: "me".to_owned(),
+        ..OverwriteOptions::default()
+    };
+    let first = colony.overwrite(vec![good(0)], keyed(Replaced::Frame)).await.unwrap();
+    colony.append(vec![good(3)], None).await.unwrap();
+    let stored = colony.cells_stored().await;
+    let again = colony.overwrite(vec![good(0)], keyed(Replaced::Frame)).await.unwrap();
+    assert_eq!((again.already_applied, again.version), (true, first.version));
+    assert_eq!((colony.rows().await.len(), colony.cells_stored().await), (6, stored));
+    let other = colony.overwrite(vec![good(0)], keyed(Replaced::PayloadPartitions)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::KeyReused);
+}
+
+#[tokio::test]
+async fn a_retry_whose_key_is_known_uploads_nothing() {
+    let colony = Colony::new(&[]).await;
+    let first = colony.append(vec![good(0)], Some("k")).await.unwrap();
+    let before = colony.bucket.counters().snapshot();
+    let again = colony.append(vec![good(0)], Some("k")).await.unwrap();
+    assert_eq!((again.already_applied, again.version, again.rows), (true, first.version, 3));
+    let other = colony.append(vec![good(1)], Some("k")).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::KeyReused);
+    assert_eq!(colony.bucket.counters().snapshot().puts, before.puts);
+}
+
+#[tokio::test]
+async fn two_coordinators_that_retry_one_key_at_once_write_one_set_of_rows_and_leave_each_others_cells() {
+    for _ in 0..20 {
+        let here = Colony::new(&[]).await;
+        let there = here.elsewhere();
+        here.append(vec![good(100)], None).await.unwrap();
+        there.append(vec![good(200)], None).await.unwrap();
+        let (a, b) = tokio::join!(here.append(vec![good(0)], Some("k")), there.append(vec![good(0)], Some("k")));
+        let (a, b) = (a.unwrap(), b.unwrap());
+        assert_eq!(a.version, b.version);
+        assert!(a.already_applied != b.already_applied);
+        // Reading opens every cell that the ledger names.
+        assert_eq!((here.rows().await.len(), here.cells_stored().await), (9, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_was_dropped_and_made_again_elsewhere_takes_the_rows_of_who_did_not_know() {
+    let here = Colony::new(&[]).await;
+    here.append(vec![good(0)], None).await.unwrap();
+    let there = Registry::new(here.bucket.clone());
+    there.drop_frame(&here.frame, None).await.unwrap();
+    let gone = here.append(vec![good(3)], None).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
+    there.create_frame(&here.frame, &FrameSpec { schema: schema(), partition_by: vec![] }).await.unwrap();
+    here.append(vec![good(5), good(9)], None).await.unwrap();
+    assert_eq!(here.rows().await.len(), 6);
+    // And once more while this process knows the frame that is gone.
+    there.drop_frame(&here.frame, None).await.unwrap();
+    there.create_frame(&here.frame, &FrameSpec { schema: schema(), partition_by: vec![] }).await.unwrap();
+    let report = here.append(vec![good(5), good(9)], None).await.unwrap();
+    assert_eq!((report.rows, here.rows().await.len(), here.cells_stored().await), (6, 6, 1));
+}
+
+#[tokio::test]
+async fn a_warm_append_asks_nothing_before_its_upload() {
+    let colony = Colony::new(&[]).await;
+    colony.append(vec![good(0)], None).await.unwrap();
+    let before = colony.bucket.counters().snapshot();
+    colony.append(vec![good(3)], None).await.unwrap();
+    let after = colony.bucket.counters().snapshot();
+    // The cell and the entry; the name at the same time as the cell, and the fence.
+    assert_eq!((after.puts - before.puts, after.gets - before.gets, after.lists - before.lists), (2, 2, 0));
 }

@@ -207,6 +207,15 @@ impl Frames {
     }
 }
 
+impl Snapshot {
+    /// Whether this idempotency key was used up to this version, as far as keys are remembered.
+    #[must_use]
+    pub fn knows_key(&self, scope: &str, key: &str) -> bool {
+        let idem = IdempotencyKey { scope: scope.to_owned(), key: key.to_owned(), digest: String::new() };
+        self.idem.find(&idem).is_some()
+    }
+}
+
 /// The newest version of a frame, or why it cannot be read.
 pub(super) type Newest = Result<Arc<Snapshot>, String>;
 
