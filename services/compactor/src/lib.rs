@@ -1,9 +1,11 @@
 //! The compactor: keeps the bucket healthy.
 //!
-//! It merges small cells and checks frames when asked, by the same commit protocol as every writer, and sweeps what dead coordinators
-//! left on the board. Two compactors are safe: conflicts decide between them. It never touches a cell that a ledger
+//! It merges small cells, checks and vacuums frames when asked, by the same commit protocol as every writer; unasked it
+//! vacuums each frame and sweeps the bucket about once a day (`care`), and sweeps what dead coordinators left on the
+//! board (`janitor`). Several compactors are safe: conflicts decide between them. It never touches a cell that a ledger
 //! names but through a commit.
 
+mod care;
 mod error;
 mod janitor;
 mod maintenance;

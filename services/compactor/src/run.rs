@@ -9,19 +9,25 @@ use apiary_proto::v1::maintenance_service_server::MaintenanceServiceServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{Result, janitor, maintenance::Maintenance};
+use crate::{
+    Result,
+    care::{self, Care},
+    janitor,
+    maintenance::Maintenance,
+};
 
-/// Serves and sweeps until `shutdown`; merges under way are finished as far as the server's drain allows. A merge
+/// Serves, cares and sweeps until `shutdown`; merges under way are finished as far as the server's drain allows. A merge
 /// that is cut leaves cells that no ledger names, and nothing else. The node's pulse is its owner's.
 pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToken) -> Result<()> {
     let bucket = node.bucket.clone();
     let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
     let ingest = Ingest::new(bucket, registry.clone(), frames.clone(), settings);
+    let care = Care { node: Arc::clone(&node), registry: registry.clone(), frames: frames.clone() };
     let service = Maintenance { node: Arc::clone(&node), registry, frames, ingest, shutdown: shutdown.clone() };
     let routes = Routes::new(MaintenanceServiceServer::new(service));
     let policy = ServerPolicy::of(&node);
     let serving = serve(listener, routes, policy, shutdown.clone());
-    let (served, ()) = tokio::join!(serving, janitor::run(node, shutdown));
+    let (served, (), ()) = tokio::join!(serving, janitor::run(node, shutdown.clone()), care::run(care, shutdown));
     Ok(served?)
 }

@@ -32,6 +32,7 @@ use crate::{
     fence::epoch_of,
     header::{Header, Place},
     log::{Log, LogKind, Recorded},
+    vacuum,
 };
 
 /// A frame's ledger as a kind of log.
@@ -106,7 +107,13 @@ impl Frames {
     ///
     /// A frame that was dropped is `Dropped`, and a drop that stopped before it took the name away is finished first.
     pub async fn snapshot(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
-        let newest = self.newest(frame).await?;
+        let newest = match self.newest(frame).await {
+            // It got its name after it had been swept away as one that never would.
+            Err(LedgerError::Corrupt { .. }) if vacuum::took(&self.bucket, frame).await? => {
+                return Err(self.dropped(frame).await);
+            }
+            newest => newest?,
+        };
         if newest.dropped { Err(self.dropped(frame).await) } else { Ok(newest) }
     }
 

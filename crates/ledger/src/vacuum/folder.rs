@@ -30,6 +30,8 @@ pub(super) struct Contents {
     pub(super) ended: bool,
     pub(super) cells: u64,
     pub(super) checkpoints: u64,
+    /// Whether an earlier sweep, or a cleaning of its log, marked its first epoch.
+    pub(super) fenced: bool,
     /// A query that holds a version of it.
     pub(super) pinned: Option<QueryId>,
 }
@@ -136,7 +138,8 @@ pub(super) fn judge(contents: &Contents, now_ms: i64, retention_ms: i64) -> Fold
         }
         Some((version, at_ms)) if contents.ended => FolderFate::Dropped { version, at_ms },
         Some((Version(0), _)) if contents.cells == 0 && contents.checkpoints == 0 => FolderFate::NeverNamed,
-        None if contents.checkpoints == 0 => FolderFate::Leftover,
+        // Without the mark nobody knows why its log is gone.
+        None if contents.fenced && contents.checkpoints == 0 => FolderFate::Leftover,
         _ => FolderFate::HoldsFrame,
     }
 }
@@ -177,7 +180,8 @@ mod tests {
         {
             assert_eq!(fate(lost), FolderFate::HoldsFrame);
         }
-        assert_eq!(fate(old(None, false, 3)), FolderFate::Leftover);
+        assert_eq!(fate(old(None, false, 3)), FolderFate::HoldsFrame, "its log was lost, too");
+        assert_eq!(fate(Contents { fenced: true, ..old(None, false, 3) }), FolderFate::Leftover);
     }
 
     #[test]

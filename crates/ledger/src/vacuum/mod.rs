@@ -77,6 +77,7 @@ pub use folder::{FolderFate, UNNAMED_AGE};
 pub use pins::{PIN_AGE_MAX, Pin, PinnedVersion, Pins};
 pub use report::{Fate, FileFate, Hold, Reason, Total, VacuumOptions, VacuumReport};
 pub(crate) use run::frame;
+pub(crate) use sweep::took;
 pub use sweep::{SweepReport, UnnamedFolder, sweep};
 
 /// How long versions are kept unless somebody says otherwise.

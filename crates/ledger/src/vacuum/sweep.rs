@@ -40,6 +40,16 @@ const PAGE: usize = 10_000;
 /// Most leftovers of probes looked at in one run.
 const PROBES_MAX: usize = 10_000;
 
+/// What stands in the fence of a folder that was never named. A name that its creator gave it all the same, late, leads
+/// nowhere, and goes when somebody follows it.
+const NEVER_NAMED: &[u8] = b"{\"never_named\":true}\n";
+
+/// Whether a frame whose ledger is not there is one that a sweep took before it had its name. 1 GET.
+pub(crate) async fn took(bucket: &Bucket, frame: &FrameRecord) -> Result<bool> {
+    let mark = bucket.get(&layout::fence(&frame.id, 0)).await?;
+    Ok(mark.is_some_and(|mark| mark == NEVER_NAMED))
+}
+
 /// A folder that no name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnnamedFolder {
@@ -112,7 +122,7 @@ impl Sweep<'_> {
         }
         let mut deleted = 0;
         for (folder, id) in found.into_iter().filter(|(folder, _)| names.in_folder(folder).is_none()) {
-            let contents = self.look(&folder).await?;
+            let contents = self.look(&folder, &id).await?;
             let mut fate = folder::judge(&contents, self.now_ms, ms(self.options.retention));
             if fate.goes() && deleted == FOLDERS_DELETED_MAX {
                 (fate, report.more) = (FolderFate::Later, true);
@@ -149,7 +159,7 @@ impl Sweep<'_> {
     }
 
     /// What a folder holds. 1 LIST for each 1 000 objects, 1 GET.
-    async fn look(&self, folder: &str) -> Result<Contents> {
+    async fn look(&self, folder: &str, id: &FrameId) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut after: Option<String> = None;
         for page in 0.. {
@@ -178,8 +188,9 @@ impl Sweep<'_> {
                 break;
             }
         }
-        if let Some((version, _)) = contents.last {
-            contents.ended = self.is_end(folder, version).await?;
+        match contents.last {
+            Some((version, _)) => contents.ended = self.is_end(folder, version).await?,
+            None => contents.fenced = self.bucket.get(&layout::fence(id, 0)).await?.is_some(),
         }
         let pins = Pins::new(self.bucket.clone()).of_folder(folder, self.now_ms).await?;
         contents.pinned = pins.first().map(|(_, query)| *query);
@@ -205,7 +216,8 @@ impl Sweep<'_> {
         for epoch in 0..=epoch_of(last) {
             let fence = layout::fence(id, epoch);
             if self.bucket.get(&fence).await?.is_none() {
-                self.bucket.put_if_absent_decided(&fence, Bytes::from_static(b"{}\n")).await?;
+                let mark = if *fate == FolderFate::NeverNamed { NEVER_NAMED } else { b"{}\n" };
+                self.bucket.put_if_absent_decided(&fence, Bytes::from_static(mark)).await?;
             }
         }
         let names = self.registry.namespace().await?;

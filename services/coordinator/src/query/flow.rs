@@ -17,6 +17,7 @@ use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    hold::{Hold, pin_of},
     prepare::{Prepared, Staged, folders},
     service::Ask,
     statement::micros,
@@ -36,6 +37,7 @@ pub(super) struct Flow {
     pub(super) stream: SendableRecordBatchStream,
     base: QueryStats,
     cost: Cost,
+    _hold: Hold,
 }
 
 enum Cost {
@@ -61,8 +63,9 @@ pub(super) async fn open(
         ..QueryStats::default()
     };
     let record = record(state, ask, &prepared);
+    let hold = Hold::begin(&state.node.bucket, &state.tasks, pin_of(state, ask.id, &prepared.pinned));
     let Some(Staged { planned, stages }) = prepared.staged else {
-        return local(state, &prepared.planned, prepared.counters, &prepared.runtime, base, token).await;
+        return local(state, &prepared.planned, prepared.counters, &prepared.runtime, base, hold, token).await;
     };
     base.stages = u32::try_from(stages.stages.len()).unwrap_or(u32::MAX);
     base.tasks = stages.task_count();
@@ -71,7 +74,7 @@ pub(super) async fn open(
     let result = run_on_board(&state.board, query, token.clone(), progress).await?;
     drop(planned);
     let cost = Cost::Board { metrics: result.metrics };
-    Ok(Flow { schema: result.schema, stream: result.stream, base, cost })
+    Ok(Flow { schema: result.schema, stream: result.stream, base, cost, _hold: hold })
 }
 
 /// Runs a plan here: as many free bees as it has partitions, and the sum of their chambers. A plan that reads no
@@ -82,6 +85,7 @@ async fn local(
     counters: Arc<Counters>,
     runtime: &Arc<datafusion::execution::runtime_env::RuntimeEnv>,
     base: QueryStats,
+    hold: Hold,
     token: &CancellationToken,
 ) -> Result<Flow> {
     let mut context = TaskContext::from(&*planned.ctx.state_ref().read());
@@ -95,7 +99,7 @@ async fn local(
     }
     let stream = on_bees(state, Arc::clone(&planned.physical), Arc::new(context));
     let cost = Cost::Local { node: state.node.id.to_string(), counters, chamber, _bees: bees };
-    Ok(Flow { schema: SchemaRef::clone(&planned.schema), stream, base, cost })
+    Ok(Flow { schema: SchemaRef::clone(&planned.schema), stream, base, cost, _hold: hold })
 }
 
 /// The rows of a plan, computed on the bees' threads: between two awaits it may burn a core for seconds. A batch or

@@ -13,12 +13,14 @@
 //! | `define` | CREATE, DROP, ALTER … RENAME TO |
 //! | `prepare` | from a query to a plan, and which way it runs |
 //! | `flow` | the rows of a plan, and what they cost |
+//! | `hold` | keeping what a long query reads from vacuum |
 //! | `explain` | the same plan, told |
 //! | `outlet` | events on their way to the client |
 
 mod define;
 mod explain;
 mod flow;
+mod hold;
 mod outlet;
 mod prepare;
 mod service;

@@ -10,7 +10,7 @@ use futures::poll;
 
 use super::world::{DAY, HOUR, World};
 use crate::{
-    FrameSpec, Frames, Registry, Result,
+    CommitOutcome, FrameSpec, Frames, LedgerError, Registry, Result,
     vacuum::{FolderFate, Pin, PinnedVersion, Pins, SweepReport, VacuumOptions, sweep},
 };
 
@@ -122,6 +122,53 @@ async fn a_frame_that_was_never_named_goes_after_a_day() {
     assert_eq!(fates(&swept(&world, true).await.unwrap()), [&FolderFate::NeverNamed]);
     assert!(world.memory.keys("h/b/g-").is_empty());
     assert_eq!((world.memory.keys("_apiary/fence/").len(), left(&world)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_name_that_comes_after_the_sweep_leads_nowhere_and_goes() {
+    let world = World::new().await;
+    creator_dies(&world, 3 * DAY).await;
+    world.clock.advance(2 * DAY);
+    assert_eq!(fates(&swept(&world, true).await.unwrap()), [&FolderFate::NeverNamed]);
+    world.clock.advance(2 * DAY);
+    world.faults.settle().await;
+    let registry = Registry::new(world.bucket.clone());
+    let record = registry.namespace().await.unwrap().frame("h", "b", "g").unwrap();
+    let error = Frames::new(world.bucket.clone()).snapshot(&record).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Dropped { .. }), "{error}");
+    assert!(registry.namespace().await.unwrap().frame("h", "b", "g").is_err(), "the name is free");
+}
+
+#[tokio::test]
+async fn a_creator_that_slept_while_its_frame_was_swept_makes_another() {
+    let world = World::new().await;
+    let registry = Registry::new(world.bucket.clone());
+    let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
+    let spec = FrameSpec { schema, partition_by: vec![] };
+    let path = "h.b.g".parse().unwrap();
+    world.faults.script(Rule::on(Op::Create, Fault::Slow(HOUR / 60)).keys("_apiary/registry/"));
+    let mut create = Box::pin(registry.create_frame(&path, &spec));
+    assert!(poll!(&mut create).is_pending());
+    world.clock.suspend(2 * DAY);
+    assert_eq!(fates(&swept(&world.elsewhere(0), true).await.unwrap()), [&FolderFate::NeverNamed]);
+    assert!(world.clock.run(create).await.unwrap());
+    let record = Registry::new(world.bucket.clone()).namespace().await.unwrap().frame("h", "b", "g").unwrap();
+    assert_eq!(Frames::new(world.bucket.clone()).snapshot(&record).await.unwrap().version, Version(0));
+}
+
+#[tokio::test]
+async fn a_writer_that_slept_while_its_frame_was_dropped_and_swept_commits_nothing() {
+    let world = World::new().await;
+    let sleeper = world.elsewhere(0);
+    let base = sleeper.snapshot().await;
+    let txn = sleeper.upload(1).await;
+    world.append(2).await;
+    Registry::new(world.bucket.clone()).drop_frame(&world.frame.path, None).await.unwrap();
+    world.clock.suspend(8 * DAY);
+    assert!(swept(&world, true).await.unwrap().unnamed[0].fate.goes());
+    assert_eq!(left(&world), 0);
+    let outcome = sleeper.clock.run(sleeper.frames.commit(&sleeper.frame, base, txn)).await;
+    assert!(!matches!(outcome, Ok(CommitOutcome::Committed { .. })), "{outcome:?}");
 }
 
 #[tokio::test]
