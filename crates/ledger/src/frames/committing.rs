@@ -87,7 +87,8 @@ impl Frames {
     /// an entry, each with its own answer.
     ///
     /// After [`CommitOutcome::Committed`] its cells stay; [`CommitOutcome::cells_are_garbage`] says when they may go.
-    /// After any error but one of kind `OutcomeUnknown` they may, too. Dropping the future leaves the outcome unknown.
+    /// After any error but one of kind `OutcomeUnknown` they may, too. The base must have been read before the first cell was
+    /// written: what dooms a transaction is found by reading on from its base (see `vacuum`). Dropping the future leaves the outcome unknown.
     /// Coming back with the same transaction and base is safe as long as the log keeps the entries since.
     pub async fn commit(&self, frame: &FrameRecord, base: Arc<Snapshot>, txn: Transaction) -> Result<CommitOutcome> {
         if base.folder != frame.folder {
@@ -96,11 +97,15 @@ impl Frames {
         }
         let txn = Arc::new(txn);
         match self.commit_on(frame, base, Arc::clone(&txn)).await {
-            // Nothing was sent: the base is too old, another will do.
+            // Nothing was sent now. But what was cleaned away may have said that the transaction is doomed, and then its
+            // cells are gone: it must never go on from another base.
             Err(error) if error.is_fenced() => {
                 tracing::info!(frame = %frame.path, %error, "the base of a commit was cleaned away");
-                let base = self.cold(frame).await?;
-                self.commit_on(frame, base, txn).await
+                let newest = self.cold(frame).await;
+                if txn.adds.is_empty() {
+                    return self.commit_on(frame, newest?, txn).await;
+                }
+                after_cleaning(frame, &txn, Some(&newest.map_err(|error| error.to_string())))
             }
             done => done,
         }
