@@ -1,7 +1,10 @@
 //! A process that dies at every single request of a change, with the request done or not: afterwards another process
 //! uses, finishes or repeats it, and whatever was acknowledged is so.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
+
+use apiary_core::ManualClock;
+use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rule};
 
 use super::{
     mortal::{Death, mortal},
@@ -222,4 +225,30 @@ async fn a_box_is_dropped_or_not_at_all() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_frame_whose_name_may_still_arrive_is_not_deleted() {
+    for last in [Fault::Error, Fault::Denied] {
+        let clock = ManualClock::new();
+        let memory = MemoryStore::new(Arc::new(clock.clone()));
+        let over = |store: Arc<dyn object_store::ObjectStore>| {
+            Bucket::over(store, Arc::new(clock.clone()), Arc::new(SeededRng::new(1)))
+        };
+        let bucket = over(Arc::new(memory.clone()));
+        colony(&bucket, &["h", "h.b"]).await;
+        let store = FaultStore::new(Arc::new(memory.clone()), 1, Arc::new(clock.clone()));
+        // The entry that names the frame is held up, and from then on the registry cannot be reached.
+        store.script(Rule::on(Op::Create, Fault::Late(Duration::from_secs(86_400))).keys("_apiary/registry/"));
+        store.script(Rule::on(Op::Create, last).keys("_apiary/registry/").forever());
+        let slot = layout::registry(Version(2));
+        store.script(Rule::on(Op::Get, last).keys(slot.as_ref()).nth(3).forever());
+        let registry = Registry::new(over(Arc::new(store.clone())));
+        let created = clock.run(registry.create_frame(&at("h.b.f"), &plain())).await;
+        assert!(created.is_err() && store.late() == 1, "{created:?}");
+        assert_eq!(folders(&bucket).await.len(), 1, "{created:?}");
+        store.calm();
+        store.land_late().await;
+        assert_eq!(find(&bucket, "h.b.f").await.unwrap().version, Version(0));
+    }
 }
