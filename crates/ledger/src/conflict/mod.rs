@@ -276,6 +276,3 @@ impl Mine {
 fn id_of(path: &str) -> Option<CellId> {
     CellId::of_path(path)
 }
-
-#[cfg(test)]
-mod tests;

@@ -38,6 +38,11 @@ impl FrameProposal {
         Ok(Self { mine, adds, reply: None })
     }
 
+    #[cfg(test)]
+    pub(super) fn for_test(base: &Arc<Snapshot>, txn: Transaction) -> Self {
+        Self::new(Arc::clone(base), Arc::new(txn)).unwrap()
+    }
+
     fn part(&self) -> Result<Part<'_>> {
         let about = self.mine.txn.change.as_ref().map(|change| entry::changed(&self.mine.about, change)).transpose()?;
         let removed = self.mine.removed().map(AsRef::as_ref).collect();

@@ -263,7 +263,7 @@ impl State {
 }
 
 /// Takes those who may share the next entry out of the line; the others keep their order.
-fn choose(waiting: &mut VecDeque<FrameProposal>) -> Vec<FrameProposal> {
+pub(super) fn choose(waiting: &mut VecDeque<FrameProposal>) -> Vec<FrameProposal> {
     let (mut members, mut stay) = (Vec::new(), VecDeque::new());
     let (mut ids, mut keys) = (HashSet::new(), HashSet::new());
     let (mut bytes, mut cells) = (0, 0);
@@ -363,6 +363,3 @@ impl Drop for Grounded {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

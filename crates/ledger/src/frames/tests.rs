@@ -3,7 +3,10 @@
 mod aged;
 mod checkpoints;
 mod faulty;
+mod lab;
+mod matrix;
 mod scribe;
+mod together;
 mod told;
 
 use std::collections::{BTreeMap, HashSet};

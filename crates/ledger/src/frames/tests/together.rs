@@ -1,0 +1,203 @@
+//! Group commit: who shares an entry, who does not, and what each is told.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use futures::future::join_all;
+
+use super::{
+    super::{committing::FrameProposal, line::choose},
+    lab::{Lab, Rows, word},
+    *,
+};
+
+fn key(name: &str, digest: &str) -> Option<IdempotencyKey> {
+    Some(IdempotencyKey { scope: "me".into(), key: name.into(), digest: digest.into() })
+}
+
+async fn lab(store: &Faulty) -> (Lab, Arc<Snapshot>) {
+    let lab = Lab::new(over(store)).await;
+    let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+    (lab, base)
+}
+
+async fn all(lab: &Lab, base: &Arc<Snapshot>, txns: Vec<Transaction>) -> Vec<Result<CommitOutcome>> {
+    join_all(txns.into_iter().map(|txn| lab.commit(base, txn))).await
+}
+
+async fn rows(lab: &Lab) -> Rows {
+    lab.rows_in(&lab.cold().await.unwrap(), None)
+}
+
+fn versions(told: &[Result<CommitOutcome>]) -> Vec<u64> {
+    let version = |told: &Result<CommitOutcome>| match told {
+        Ok(CommitOutcome::Committed { version, .. } | CommitOutcome::AlreadyApplied { version, .. }) => version.0,
+        other => panic!("{other:?}"),
+    };
+    told.iter().map(version).collect()
+}
+
+#[tokio::test]
+async fn who_comes_while_a_put_is_under_way_shares_the_next_entry() {
+    let (lab, base) = lab(&Faulty::default()).await;
+    let txns = (1..=100).map(|n| lab.append(id(n), ("a", n))).collect();
+    let told = all(&lab, &base, txns).await;
+    let versions = versions(&told);
+    // All were in the line before the task that flies them had its turn, or all but the first few.
+    assert!(versions.iter().max().unwrap() <= &3, "{versions:?}");
+    assert_eq!(rows(&lab).await, (1..=100).map(|n| ("a", n)).collect::<Rows>());
+    // The next one goes straight for its slot, against a base that is older than the last entry.
+    let before = lab.bucket.counters().snapshot();
+    assert_eq!(word(&lab.commit(&base, lab.append(id(101), ("b", 1))).await), "commit");
+    let after = lab.bucket.counters().snapshot();
+    assert_eq!((after.puts - before.puts, after.gets - before.gets), (1, 1), "a put, and a look for the fence");
+}
+
+#[tokio::test]
+async fn each_is_answered_for_itself_whatever_the_store_answers() {
+    for faults in [
+        vec![],
+        vec![Fault::AppliedThenError],
+        vec![Fault::AppliedThenExists],
+        vec![Fault::BareConflict, Fault::Lost],
+        vec![Fault::Lost, Fault::BareConflict, Fault::AppliedThenError],
+    ] {
+        let store = Faulty::default();
+        let (lab, base) = lab(&store).await;
+        // One key is in the log already, with another digest; one id is doomed.
+        let other = Frames::new(lab.bucket.clone());
+        let used = lab.append(id(1), ("a", 1)).with_idem(key("used", "d"));
+        other.commit(&lab.frame, Arc::clone(&base), used).await.unwrap();
+        other.commit(&lab.frame, Arc::clone(&base), Transaction::vacuum(id(2), "n", vec![id(12)])).await.unwrap();
+        store.script(faults.clone());
+        let txns = vec![
+            lab.append(id(10), ("a", 10)),
+            lab.append(id(11), ("a", 11)).with_idem(key("used", "other")),
+            lab.append(id(12), ("a", 12)),
+            lab.append(id(13), ("a", 1)).with_idem(key("used", "d")),
+            lab.append(id(14), ("a", 14)),
+        ];
+        let told: Vec<&str> = all(&lab, &base, txns).await.iter().map(word).collect();
+        assert_eq!(told, ["commit", "reused", "abort", "applied", "commit"], "{faults:?}");
+        store.release_lost().await;
+        assert_eq!(rows(&lab).await, [("a", 1), ("a", 10), ("a", 14)], "{faults:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_under_one_key_never_share_an_entry_and_the_second_is_told() {
+    let (lab, base) = lab(&Faulty::default()).await;
+    let txns = vec![
+        lab.append(id(1), ("a", 1)).with_idem(key("k", "d")),
+        lab.append(id(2), ("a", 1)).with_idem(key("k", "d")),
+        lab.append(id(3), ("a", 3)).with_idem(key("k", "other")),
+        lab.append(id(4), ("a", 4)),
+    ];
+    // The very same transaction, twice at once.
+    let twice = lab.append(id(5), ("a", 5));
+    let txns = txns.into_iter().chain([twice.clone(), twice]).collect();
+    let told = all(&lab, &base, txns).await;
+    let words: Vec<&str> = told.iter().map(word).collect();
+    assert_eq!(words, ["commit", "applied", "reused", "commit", "commit", "commit"]);
+    assert_eq!(rows(&lab).await, [("a", 1), ("a", 4), ("a", 5)]);
+}
+
+#[tokio::test]
+async fn a_flight_that_is_sealed_aborts_all_its_members_and_its_late_put_loses() {
+    let store = Faulty::default();
+    let (lab, base) = lab(&store).await;
+    store.script(vec![Fault::Lost; 12]);
+    let txns = (1..=5).map(|n| lab.append(id(n), ("a", n))).collect();
+    let told = all(&lab, &base, txns).await;
+    let aborted = told.iter().filter(|told| word(told) == "abort").count();
+    assert!(aborted >= 1, "{told:?}");
+    store.release_lost().await;
+    let there: BTreeSet<u64> = rows(&lab).await.into_iter().map(|(_, n)| n).collect();
+    let acknowledged = told.iter().zip(1..).filter(|(told, _)| word(told) == "commit").map(|(_, n)| n);
+    assert_eq!(there, acknowledged.collect::<BTreeSet<u64>>());
+    // Sealed once, dead for ever; the line goes on.
+    assert_eq!(word(&lab.commit(&base, lab.append(id(9), ("a", 9))).await), "commit");
+}
+
+#[tokio::test]
+async fn who_goes_away_takes_nobody_along() {
+    let (lab, base) = lab(&Faulty::default()).await;
+    let gone = id(1);
+    {
+        let mut left = Box::pin(lab.commit(&base, lab.append(gone, ("a", 1))));
+        assert!(futures::poll!(&mut left).is_pending());
+    }
+    let told = all(&lab, &base, (2..=4).map(|n| lab.append(id(n), ("a", n))).collect()).await;
+    assert!(told.iter().all(|told| word(told) == "commit"), "{told:?}");
+    lab.frames.drain().await;
+    let there = rows(&lab).await;
+    assert!(there == [("a", 2), ("a", 3), ("a", 4)], "who left before take-off is left out: {there:?}");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_dropped_tells_everyone_in_the_line() {
+    let (lab, base) = lab(&Faulty::default()).await;
+    Frames::new(lab.bucket.clone())
+        .commit(&lab.frame, Arc::clone(&base), Transaction::drop_frame(id(1), "n"))
+        .await
+        .unwrap();
+    let told = all(&lab, &base, (2..=4).map(|n| lab.append(id(n), ("a", n))).collect()).await;
+    assert!(told.iter().all(|told| word(told) == "dropped"), "{told:?}");
+}
+
+#[tokio::test]
+async fn below_a_fence_nothing_is_acknowledged_and_nothing_is_left() {
+    let (lab, base) = lab(&Faulty::default()).await;
+    // The epoch was cleaned away under a sleeper: its slots look free.
+    let fence = apiary_bucket::layout::fence(&lab.frame.id, 0);
+    lab.bucket.put(&fence, bytes::Bytes::from_static(b"{}")).await.unwrap();
+    let told = all(&lab, &base, (1..=3).map(|n| lab.append(id(n), ("a", n))).collect()).await;
+    for told in &told {
+        assert!(told.as_ref().is_err_and(|error| !matches!(error, LedgerError::Dropped { .. })), "{told:?}");
+    }
+    let slot = apiary_bucket::layout::ledger_entry(&lab.frame.folder, Version(1));
+    assert_eq!(lab.bucket.get(&slot).await.unwrap(), None);
+}
+
+#[test]
+fn a_group_is_bounded() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (lab, base) = runtime.block_on(lab(&Faulty::default()));
+    let proposal = |n: u64| FrameProposal::for_test(&base, lab.append(id(n), ("a", n)));
+    let mut waiting: VecDeque<FrameProposal> = (0..600).map(proposal).collect();
+    let sizes: Vec<usize> = (0..3).map(|_| choose(&mut waiting).len()).collect();
+    assert_eq!((sizes, waiting.len()), (vec![256, 256, 88], 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_of_five_hundred_appends_each_lose_nothing() {
+    let lab = Arc::new(Lab::new(Bucket::in_memory()).await);
+    let write = |writer: u64| {
+        let (lab, frames) = (Arc::clone(&lab), Frames::new(lab.bucket.clone()));
+        async move {
+            let one = |n: u64| {
+                let (lab, frames) = (Arc::clone(&lab), frames.clone());
+                async move {
+                    let row = ("a", writer * 1_000 + n);
+                    // Bounded: others are faster at most a few times in a row.
+                    for attempt in 0..20 {
+                        let base = frames.snapshot(&lab.frame).await.unwrap();
+                        let txn = lab.append(id(writer * 1_000_000 + n * 100 + attempt), row);
+                        match word(&frames.commit(&lab.frame, base, txn).await) {
+                            "commit" => return,
+                            "fail" => {}
+                            other => panic!("{other}"),
+                        }
+                    }
+                    panic!("no end");
+                }
+            };
+            for from in (0..500).step_by(20) {
+                join_all((from..from + 20).map(one)).await;
+            }
+        }
+    };
+    let (a, b) = tokio::join!(tokio::spawn(write(1)), tokio::spawn(write(2)));
+    (a.unwrap(), b.unwrap());
+    let wanted: Rows = [1, 2].into_iter().flat_map(|w| (0..500).map(move |n| ("a", w * 1_000 + n))).collect();
+    assert_eq!(rows(&lab).await, wanted);
+}
