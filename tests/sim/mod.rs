@@ -26,6 +26,7 @@ mod ghost;
 mod judge;
 mod node;
 mod run;
+mod sleepers;
 mod target;
 mod work;
 mod world;

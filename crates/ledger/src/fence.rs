@@ -19,9 +19,10 @@
 //!
 //! So a writer asks for the fence *after* it won a slot, and a reader together with each slot it looks at.
 //!
-//! A reader may save that request for a minute: an entry is at least [`RETENTION_MIN`] old when its epoch is fenced, so
-//! whoever found no fence a minute ago, and is sure that it was a minute, needs not ask again. A machine that slept is
-//! not sure by its monotonic clock, which stood still, so two other clocks must agree ([`Moment`]).
+//! A reader may save that request for a minute, or make both at once: nothing is deleted before a fence has stood for
+//! [`FENCE_SETTLES`], so whoever found no fence a minute ago, and is sure that it was a minute, needs not ask again.
+//! (Without that wait a fence could be missing when it is asked for, and the slot emptied before it is looked at.) A
+//! machine that slept is not sure by its monotonic clock, which stood still, so two other clocks must agree ([`Moment`]).
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -44,6 +45,9 @@ pub(crate) const RETENTION_MIN: Duration = Duration::from_secs(3600);
 
 /// How long a missing fence stays believed.
 const FRESH_MAX: Duration = Duration::from_secs(60);
+
+/// How long a fence stands before anything behind it is deleted: far above [`FRESH_MAX`], though clocks run unevenly.
+pub(crate) const FENCE_SETTLES: Duration = Duration::from_secs(120);
 
 /// A moment, by the two clocks that go on while a machine sleeps. One of them may be set, both hardly are at once.
 #[derive(Debug, Clone, Copy)]

@@ -198,8 +198,12 @@ async fn point_to(bucket: &Bucket, folder: &str, to: &Hint) {
     }
 }
 
-/// CPU work, off the threads that wait for the store. A panic in it is an error.
+/// CPU work, off the threads that wait for the store. A panic in it is an error. A runtime of one thread is a test's, with
+/// time that jumps when nobody works on that thread: there it is done at once.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| LedgerError::Internal(format!("the work on a checkpoint did not end: {error}")))
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     FrameRecord, LedgerError, Result,
     checkpoint::{self, Loaded},
-    fence::{EPOCH_VERSIONS, RETENTION_MIN, epoch_of},
+    fence::{EPOCH_VERSIONS, FENCE_SETTLES, RETENTION_MIN, epoch_of},
     header::Head,
     log::{Log, LogKind},
 };
@@ -51,7 +51,7 @@ impl Frames {
     /// Deletes entries and checkpoints that lie, whole epochs of 1 024 versions, below a checkpoint that was verified
     /// just before and are older than `retention` by the store's clock. Versions below that checkpoint cannot be read
     /// afterwards. 2 LISTs for each 1 000 objects of the log, 8 requests for the store's clock and the checkpoint, 1 PUT
-    /// for each epoch, 1 DELETE for each 1 000 objects. Safe to be cut anywhere, and beside any reader, writer or
+    /// for each epoch, 1 DELETE for each 1 000 objects; and two minutes, if there is anything to delete. Safe to be cut anywhere, and beside any reader, writer or
     /// another cleanup.
     pub async fn clean_log(&self, frame: &FrameRecord, retention: Duration) -> Result<CleanReport> {
         if retention < RETENTION_MIN {
@@ -74,6 +74,8 @@ impl Frames {
         }
         let mut report = CleanReport { below: Some(below), epochs: epochs.len() as u64, ..CleanReport::default() };
         if !epochs.is_empty() {
+            // Whoever looked for a fence just before may believe for a minute that there is none.
+            log.bucket.clock().sleep(FENCE_SETTLES).await;
             let list = Listing::read(&log, None, LOG_OBJECTS_MAX).await?;
             delete(&log, &doomed(&list, &epochs, cutoff_ms), &mut report).await?;
             tracing::info!(frame = %frame.path, ?report, "cleaned a log");
