@@ -23,6 +23,7 @@ const MUST_HAPPEN: &[&str] = &[
     "outage",
     "merge",
     "vacuum",
+    "checkpoint",
     "vacuumed files",
     "sealed slots",
     "fault AppliedThenError",

@@ -1,9 +1,9 @@
 //! What coordinators and the compactor do: transfers, appends with retries elsewhere, compare-and-set, reads; merges and
 //! housekeeping.
 
-use std::{collections::HashSet, sync::PoisonError};
+use std::{collections::HashSet, sync::PoisonError, time::Duration};
 
-use apiary_core::{Rng, TxnId};
+use apiary_core::{Rng, TxnId, within};
 use apiary_ledger::{CellEntry, IdempotencyKey, Scope, Snapshot, Transaction, VacuumOptions};
 use apiary_tests::linear::Told;
 use bytes::Bytes;
@@ -50,11 +50,15 @@ impl Node {
             let id = self.new_txn();
             let moved = [vec![from, payer.1 - amount], vec![to, payee.1 + amount]];
             let (adds, cells) = self.cells(Target::Bank, id, &moved);
-            let removes = match self.world.sabotage {
-                Some(Sabotage::BlindTransfer) => vec![payer.0],
-                _ => vec![payer.0, payee.0],
+            let scope = Scope::Partitions(adds.iter().map(|add| add.partition_values()).collect());
+            let blind = self.world.sabotage == Some(Sabotage::BlindTransfer);
+            // Either says what it read and replaces: the cells, or the partitions of a version.
+            let txn = if self.rng.below(2) == 0 && !blind {
+                Transaction::rewrite(id, &self.name, adds, vec![payer.0, payee.0], scope)
+            } else {
+                let expected = Some(base.version).filter(|_| !blind);
+                Transaction::overwrite(id, &self.name, adds, scope).expecting(expected)
             };
-            let txn = self.replacing(&base, id, adds, removes);
             if self.write(Target::Bank, &base, txn, cells).await != Told::Nothing {
                 return;
             }
@@ -82,8 +86,11 @@ impl Node {
             }
         };
         let Some(base) = self.look(Target::Set).await else { return };
-        let told = self.add_rows(&base, request, true).await;
-        if told == Told::Unknown && self.world.sabotage == Some(Sabotage::RetryWithoutKey) {
+        let added = self.add_rows(&base, request, true);
+        if self.world.sabotage != Some(Sabotage::RetryWithoutKey) {
+            added.await;
+        } else if within(self.bucket.clock().as_ref(), Duration::from_millis(200), added).await.is_none() {
+            // Its client has no patience and forgets what it said.
             self.add_rows(&base, request, false).await;
         }
     }
@@ -102,15 +109,9 @@ impl Node {
         let id = self.new_txn();
         let value = (self.rng.next_u64() >> 12) as i64;
         let (adds, cells) = self.cells(Target::Register, id, &[vec![value]]);
-        let removes = base.cells.iter().map(|cell| cell.path()).collect();
-        let txn = self.replacing(&base, id, adds, removes);
+        let txn = Transaction::overwrite(id, &self.name, adds, Scope::All).expecting(Some(base.version));
         self.world.swaps(id, base.version.0);
         self.write(Target::Register, &base, txn, cells).await;
-    }
-
-    fn replacing(&self, _base: &Snapshot, id: TxnId, adds: Vec<CellEntry>, removes: Vec<String>) -> Transaction {
-        let _ = Scope::All;
-        Transaction::compaction(id, &self.name, adds, removes)
     }
 
     fn cells(
@@ -127,10 +128,20 @@ impl Node {
 
     /// One chore of the compactor.
     pub(crate) async fn keep_house(&self) {
-        match self.rng.below(3) {
-            0 => self.vacuum().await,
+        match self.rng.below(6) {
+            0 | 1 => self.vacuum().await,
+            2 => self.checkpoint().await,
             _ => self.merge().await,
         }
+    }
+
+    async fn checkpoint(&self) {
+        let target = Target::ALL[self.rng.below(3) as usize];
+        match self.frames.checkpoint(self.record(target)).await {
+            Ok(report) => self.world.tell(format!("{} checkpoints {target:?}: {report:?}", self.name)),
+            Err(error) => self.failed("checkpoint", target, &error),
+        }
+        self.world.count("checkpoint");
     }
 
     /// What nobody can see any more goes.

@@ -37,7 +37,7 @@ pub(crate) enum Sabotage {
     UnknownAcknowledged,
     /// A coordinator answers reads from its cache.
     StaleReads,
-    /// A transfer does not say which cells it replaces, and removes none.
+    /// A transfer does not say for which version it is meant.
     BlindTransfer,
 }
 
