@@ -149,13 +149,14 @@ impl Core {
         Ok(answer)
     }
 
-    #[pyo3(signature = (path, data, idempotency_key=None))]
+    #[pyo3(signature = (path, data, idempotency_key=None, overwrite=None))]
     fn append<'py>(
         &self,
         py: Python<'py>,
         path: Path3,
         data: &Bound<'py, PyAny>,
         idempotency_key: Option<String>,
+        overwrite: Option<(Vec<Vec<(String, Option<String>)>>, Option<u64>)>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let path = frame_path(py, &path)?;
         // Python lists have no types of their own: they take the frame's.
@@ -166,7 +167,9 @@ impl Core {
         let reader = batches_of(data, &like)?;
         let schema = reader.schema();
         let batches = stream::try_unfold(reader, next);
-        let written = wait(py, self.client.append(&path, &schema, batches, idempotency_key.as_deref()))?;
+        let overwrite = overwrite.map(care::overwrite);
+        let key = idempotency_key.as_deref();
+        let written = wait(py, self.client.write(&path, &schema, batches, key, overwrite))?;
         let answer = PyDict::new(py);
         answer.set_item("version", written.version)?;
         answer.set_item("rows", written.rows)?;

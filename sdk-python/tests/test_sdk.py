@@ -300,3 +300,49 @@ def test_a_vacuum_lists_before_it_deletes(ap):
     assert frame.verify(deep=True).ok
     rest = ap.vacuum()[-1]
     assert (rest.frame, rest.refused, rest.run) == (None, None, False)
+
+
+def test_a_frame_and_its_partitions_are_overwritten(frame: apiary.Frame) -> None:
+    frame.write(table())
+    regions = lambda: sorted(region for _, region, _ in frame.read().fetchall())  # noqa: E731
+    south = [{"timestamp": NOON, "region": "south", "temp": t} for t in (7.0, 8.0)]
+    written = frame.overwrite(south, partitions=[{"region": "south"}], idempotency_key="monday")
+    assert (written.version, written.rows) == (2, 2)
+    assert regions() == ["north", "north", "south", "south"]
+    again = frame.overwrite(south, partitions=[{"region": "south"}], idempotency_key="monday")
+    assert again.already_applied and again.version == 2
+    with pytest.raises(apiary.IdempotencyKeyReused):
+        frame.overwrite(south, idempotency_key="monday")
+    with pytest.raises(apiary.ApiaryError, match="south"):
+        frame.overwrite(south, partitions=[{"region": "north"}])
+    with pytest.raises(apiary.ApiaryError, match="region"):
+        frame.overwrite(south, partitions=[{"reg": "south"}])
+    with pytest.raises(apiary.InvalidInputError):
+        frame.overwrite(south, partitions=[])
+    with pytest.raises(apiary.ConflictError):
+        frame.overwrite(south, expected_version=1)
+    assert regions() == ["north", "north", "south", "south"]
+    assert frame.overwrite(table().slice(0, 0), partitions=[{"region": "north"}]).rows == 0
+    assert regions() == ["south", "south"]
+    assert frame.overwrite(table(), expected_version=frame.describe().version).rows == 3
+    assert regions() == ["north", "north", "south"]
+    told = frame.history(1)[0]
+    assert (told.operation, told.rows_added, told.rows_removed) == ("overwrite", 3, 2)
+
+
+def test_partitions_of_any_type_can_be_named(ap: Apiary) -> None:
+    day, at = datetime.date(2026, 11, 20), datetime.datetime(2026, 11, 20, 1, 2, 3, 4, datetime.timezone.utc)
+    values = {"b": True, "i": -7, "n": Decimal("12.50"), "d": day, "z": at, "t": NOON, "s": "a/b"}
+    types = {"b": "bool", "i": "int32", "n": "decimal(9,2)", "d": "date", "z": "timestamptz", "t": "datetime", "s": "string"}
+    frame = ap.create_hive("suite").create_box("parts").create_frame("all", {**types, "x": "int64"}, list(types))
+    frame.write([{**values, "x": 1}, {**values, "i": 8, "x": 2}])
+    frame.overwrite([{**values, "x": 3}], partitions=[values])
+    assert sorted(row["x"] for row in frame.read().to_pylist()) == [2, 3]
+
+
+def test_a_checkpoint_is_written_once(frame: apiary.Frame) -> None:
+    frame.write(table())
+    first, again = frame.checkpoint(), frame.checkpoint(clean_older_than=datetime.timedelta(days=7))
+    assert (first.version, first.written, first.cells) == (1, True, 2) and first.bytes > 0
+    assert (again.version, again.written, again.cleaned_below, again.entries_deleted) == (1, False, None, 0)
+    assert frame.verify().checkpoints == 1

@@ -16,7 +16,7 @@ use super::Client;
 use crate::{
     convert::BatchEncoder,
     error::ClientError,
-    v1::{AppendEnd, AppendHeader, AppendRequest, WriteResult, append_request::Part},
+    v1::{AppendEnd, AppendHeader, AppendRequest, Overwrite, WriteResult, append_request::Part},
 };
 
 impl Client {
@@ -32,9 +32,24 @@ impl Client {
     where
         S: Stream<Item = Result<RecordBatch, ClientError>> + Send + 'static,
     {
+        self.write(path, schema, batches, idempotency_key, None).await
+    }
+
+    /// The same; with `overwrite` the rows take the place of what it names.
+    pub async fn write<S>(
+        &self,
+        path: &FramePath,
+        schema: &Schema,
+        batches: S,
+        idempotency_key: Option<&str>,
+        overwrite: Option<Overwrite>,
+    ) -> Result<WriteResult, ClientError>
+    where
+        S: Stream<Item = Result<RecordBatch, ClientError>> + Send + 'static,
+    {
         let encoder = BatchEncoder::new(schema, self.lz4)?;
         let idempotency_key = idempotency_key.unwrap_or_default().to_owned();
-        let header = AppendHeader { frame: Some(path.into()), schema: encoder.schema(), idempotency_key };
+        let header = AppendHeader { frame: Some(path.into()), schema: encoder.schema(), idempotency_key, overwrite };
         let (fail, failed) = oneshot::channel();
         let source = Source { encoder, batches: batches.boxed(), ready: VecDeque::new(), rows: 0, fail: Some(fail) };
         let requests = stream::iter([part(Part::Header(header))]).chain(stream::unfold(Some(source), next_request));

@@ -212,9 +212,15 @@ class Apiary:
         box_name = box.name if isinstance(box, Box) else box
         return Frame(self, hive_name, box_name, name).write(data, idempotency_key=idempotency_key)
 
-    def _write(self, frame: Frame, data: Any, idempotency_key: str | None) -> WriteResult:
+    def _write(
+        self,
+        frame: Frame,
+        data: Any,
+        idempotency_key: str | None,
+        overwrite: tuple[list[list[tuple[str, str | None]]], int | None] | None = None,
+    ) -> WriteResult:
         path = (frame.hive, frame.box, frame.name)
-        return WriteResult(**self._core.append(path, _arrow_or_rows(data), idempotency_key))
+        return WriteResult(**self._core.append(path, _arrow_or_rows(data), idempotency_key, overwrite))
 
     def __repr__(self) -> str:
         return f"Apiary({self._url or self._storage!r})"

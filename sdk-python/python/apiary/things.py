@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInputError
@@ -132,6 +132,19 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _partition_text(value: Any) -> str | None:
+    """A partition value as the ledger writes it."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.strftime("%Y-%m-%d %H:%M:%S.%f")
+        return value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
 class Frame:
     """A frame: a table in a box."""
 
@@ -153,6 +166,27 @@ class Frame:
         table), a list of dicts, or a dict of lists. The same `idempotency_key` twice writes once.
         """
         return self._apiary._write(self, data, idempotency_key)
+
+    def overwrite(
+        self,
+        data: Any,
+        partitions: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> WriteResult:
+        """Puts `data` in the place of all rows, or of those in `partitions`, as one transaction.
+
+        `partitions` names each by the value of every partition column: `[{"region": "north"}]`; all new rows must lie in
+        them, and there may be none. With `expected_version` it fails with a `ConflictError` if rows were changed after
+        that version.
+        """
+        if partitions is not None and not partitions:
+            raise InvalidInputError(
+                "no partition to overwrite", "INVALID_INPUT", "leave out partitions to overwrite the whole frame"
+            )
+        parts = [[(name, _partition_text(value)) for name, value in part.items()] for part in partitions or ()]
+        return self._apiary._write(self, data, idempotency_key, (parts, expected_version))
 
     def read(self) -> Result:
         """All rows, lazily."""

@@ -127,6 +127,9 @@ pub(crate) struct ImportArgs {
     /// Create the hive, the box and the frame if they are not there
     #[arg(long)]
     pub(crate) create: bool,
+    /// Put the rows of the file in the place of all rows of the frame
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }

@@ -7,11 +7,14 @@
 use std::{sync::Arc, time::Duration};
 
 use apiary_core::{ErrorKind, Version};
-use apiary_ingest::{AppendOptions, IngestError, WriteReport};
+use apiary_ingest::{AppendOptions, IngestError, OverwriteOptions, Replaced, WriteReport};
 use apiary_proto::{
     ClientError,
     convert::{self, BatchDecoder},
-    v1::{AppendHeader, AppendRequest, WriteResult, append_request::Part, ingest_service_server::IngestService},
+    v1::{
+        AppendHeader, AppendRequest, Overwrite, Partition, WriteResult, append_request::Part,
+        ingest_service_server::IngestService,
+    },
 };
 use apiary_swarm::behaviour::temperature::{self, Regime, Writes};
 use arrow::array::RecordBatch;
@@ -59,10 +62,29 @@ async fn append(state: &State, header: AppendHeader, stream: Streaming<AppendReq
     let key = (!header.idempotency_key.is_empty()).then_some(header.idempotency_key);
     admit(state).await?;
     let schema = Arc::clone(decoder.schema());
-    let options = AppendOptions { idempotency_key: key, principal: PRINCIPAL.to_owned() };
+    let principal = PRINCIPAL.to_owned();
     let batches = batches(stream, decoder).boxed();
-    let report = state.ingest.append(&path, schema, batches, options).await?;
+    let report = match header.overwrite {
+        None => {
+            let options = AppendOptions { idempotency_key: key, principal };
+            state.ingest.append(&path, schema, batches, options).await?
+        }
+        Some(Overwrite { partitions, expected_version }) => {
+            let (replaces, expected_version) = (replaced(partitions), expected_version.map(Version));
+            let options = OverwriteOptions { replaces, expected_version, idempotency_key: key, principal };
+            state.ingest.overwrite(&path, schema, batches, options).await?
+        }
+    };
     Ok(result(report, temperature::colony(&state.node.world())))
+}
+
+/// What an overwrite replaces: no partition is the whole frame.
+fn replaced(partitions: Vec<Partition>) -> Replaced {
+    if partitions.is_empty() {
+        return Replaced::Frame;
+    }
+    let values = |partition: Partition| partition.values.into_iter().map(|part| (part.column, part.value)).collect();
+    Replaced::Partitions(partitions.into_iter().map(values).collect())
 }
 
 fn result(report: WriteReport, temperature: f64) -> WriteResult {

@@ -7,7 +7,10 @@ use apiary_ingest::{
     files::{FileSource, ReadOptions},
     storable_schema,
 };
-use apiary_proto::{Client, ClientError, v1::WriteResult};
+use apiary_proto::{
+    Client, ClientError,
+    v1::{Overwrite, WriteResult},
+};
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::StreamExt;
 
@@ -25,6 +28,12 @@ pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), Cli
     for path in &args.files {
         // A slip in the tenth name must not show after nine imports.
         std::fs::metadata(path).map_err(CliError::io(format!("read {}", path.display())))?;
+    }
+    if args.overwrite && args.files.len() > 1 {
+        return Err(CliError::usage(
+            format!("--overwrite takes one file, not {}: each is a transaction of its own", args.files.len()),
+            "import the first with --overwrite, then the others without",
+        ));
     }
     let connection = Connection::open(&args.target).await?;
     let result = all(connection.client(), &args, terminal).await;
@@ -153,7 +162,8 @@ async fn one(
         shown.set(read, None, "");
         Ok(batch)
     });
-    let written = progress.during(client.append(&args.into, &schema, batches, None)).await;
+    let overwrite = args.overwrite.then(Overwrite::default);
+    let written = progress.during(client.write(&args.into, &schema, batches, None, overwrite)).await;
     progress.done();
     Ok(written?)
 }

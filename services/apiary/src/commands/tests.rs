@@ -246,3 +246,24 @@ fn damage(bucket: &Path, path: &str) {
     std::fs::remove_file(&file).unwrap();
     std::fs::write(&file, bytes).unwrap();
 }
+
+#[test]
+fn an_import_can_replace_what_is_there_and_a_checkpoint_is_written_once() {
+    let home = tempfile::tempdir().unwrap();
+    let csv = home.path().join("readings.csv");
+    std::fs::write(&csv, "region,temp\nnorth,1.5\nsouth,20.25\n").unwrap();
+    let csv = csv.to_str().unwrap();
+    block_on(async {
+        run(home.path(), &["import", csv, "--into", "a.b.c", "--create"]).await.result.unwrap();
+        let two = run(home.path(), &["import", csv, csv, "--into", "a.b.c", "--overwrite"]).await;
+        assert_eq!(two.result.unwrap_err().kind().exit_code(), 2);
+        run(home.path(), &["import", csv, "--into", "a.b.c", "--overwrite"]).await.result.unwrap();
+        let asked = run(home.path(), &["sql", "SELECT count(*) AS n FROM a.b.c"]).await;
+        assert_eq!(asked.out, "n\n2\n");
+        let first = run(home.path(), &["checkpoint", "a.b.c"]).await;
+        first.result.unwrap();
+        assert!(first.out.starts_with("a.b.c: checkpoint of version 2 written · 1 cell"), "{}", first.out);
+        let again = run(home.path(), &["checkpoint", "a.b.c", "--clean-log"]).await;
+        assert!(again.out.contains("was there already") && again.err.contains("nothing cleaned"), "{}", again.err);
+    });
+}
