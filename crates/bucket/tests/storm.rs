@@ -1,4 +1,5 @@
 //! Decided creates, and the probe, over a store on which everything goes wrong.
+#![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

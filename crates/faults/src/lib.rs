@@ -25,10 +25,12 @@
 //! | `stale` | listings as they were some changes ago |
 //! | [`store`] | the store that does all this |
 //! | [`memory`] | the honest store |
+//! | [`mutate`] | bytes that are almost right, for decoders |
 
 pub mod fault;
 mod late;
 pub mod memory;
+pub mod mutate;
 pub mod plan;
 pub mod record;
 mod stale;

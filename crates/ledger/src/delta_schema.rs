@@ -18,11 +18,11 @@ use std::{io::Cursor, sync::Arc};
 
 use arrow::{
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit},
-    ipc::{reader::StreamReader, writer::StreamWriter},
+    ipc::{reader::StreamReader, root_as_message, writer::StreamWriter},
 };
 use serde_json::{Value, json};
 
-use crate::{LedgerError, Result};
+use crate::{LedgerError, Result, guarded::guarded};
 
 /// The schema in which a frame's cells are written. Equal to `schema` where Delta has all its types. An error names
 /// the column that no cell can hold.
@@ -158,8 +158,25 @@ pub(crate) fn exact_to_text(schema: &Schema) -> Result<String> {
 /// Reads [`exact_to_text`]; the error ends a sentence that names the object.
 pub(crate) fn exact_from_text(text: &str) -> Result<SchemaRef, String> {
     let bytes = hex::decode(text).map_err(|error| format!("the Arrow schema is not hexadecimal: {error}"))?;
-    let reader = StreamReader::try_new(Cursor::new(bytes), None);
-    reader.map(|reader| reader.schema()).map_err(|error| format!("the Arrow schema cannot be read: {error}"))
+    let cannot = |why: String| format!("the Arrow schema cannot be read: {why}");
+    whole(&bytes).map_err(|why| cannot(why.to_owned()))?;
+    let reader = guarded(|| StreamReader::try_new(Cursor::new(bytes), None).map_err(|error| error.to_string()));
+    reader.map(|reader| reader.schema()).map_err(cannot)
+}
+
+/// Whether the first message is as long as it says: Arrow's reader takes memory for whatever a length claims.
+fn whole(stream: &[u8]) -> Result<(), &'static str> {
+    const CUT: &str = "it is cut";
+    let (marker, rest) = stream.split_first_chunk::<4>().ok_or(CUT)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(CUT)?;
+    if *marker != [0xff; 4] {
+        return Err("it does not begin as an Arrow stream does");
+    }
+    let head = usize::try_from(u32::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length)).ok_or(CUT)?;
+    match root_as_message(head) {
+        Ok(message) if message.bodyLength() == 0 => Ok(()),
+        _ => Err("its first message is no schema"),
+    }
 }
 
 #[cfg(test)]

@@ -11,12 +11,14 @@
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
 //! | `fence` | epochs: what may be cleaned away, and how sleepers notice |
 //! | `header` | what every entry of both logs carries: version, hash chain, transactions |
+//! | `guarded` | where a library's panic becomes an error |
 //! | `sum` | the checksum that an entry carries of itself |
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
 //! | `conflict` | which transactions may pass which |
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
 //! | `cell_entry`, `packed`, `cells` | a cell in few bytes, and the list of them that versions share |
+//! | `fuzz` | doors to the decoders, for fuzzing alone |
 //! | `frames/` | reading and committing frames, their history, the check of everything |
 //! | `vacuum/` | what may be deleted, and how: its essay, its decisions, pins |
 //! | `namespace`, `registry`, `registry_entry` | names: what they are, how they are created, renamed and dropped, their entries as bytes |
@@ -32,6 +34,9 @@ mod entry;
 mod error;
 mod fence;
 mod frames;
+#[doc(hidden)]
+pub mod fuzz;
+mod guarded;
 mod header;
 mod idempotency;
 mod log;

@@ -3,6 +3,7 @@
 mod catalog;
 mod damage;
 mod errors;
+mod fuzz;
 mod kit;
 mod plans;
 mod truth;

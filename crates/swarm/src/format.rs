@@ -49,6 +49,11 @@ impl ColonyFormat {
         body.map(|body| Self::decode(key.as_str(), &body)).transpose()
     }
 
+    /// Any bytes as one: for fuzzing.
+    pub(crate) fn fuzz(data: &[u8]) {
+        let _ = Self::decode("key", data);
+    }
+
     fn decode(key: &str, body: &[u8]) -> Result<Self> {
         let found: Self = serde_json::from_slice(body).map_err(|why| SwarmError::corrupt(key, why))?;
         if found.format != Self::FORMAT {

@@ -86,6 +86,13 @@ impl Heartbeat {
         temperature::node(&self.strain, self.bees.total)
     }
 
+    /// Any bytes as a heartbeat: for fuzzing.
+    pub(crate) fn fuzz(data: &[u8]) {
+        let node = serde_json::from_slice::<Self>(data).map(|beat| layout::node(&beat.node).to_string());
+        let beat = Self::decode(&node.unwrap_or_default(), data);
+        let _ = beat.map(|beat| beat.measured());
+    }
+
     fn decode(key: &str, body: &[u8]) -> Result<Self> {
         let beat: Self = serde_json::from_slice(body).map_err(|why| SwarmError::corrupt(key, why))?;
         if beat.format != Self::FORMAT {

@@ -8,6 +8,8 @@ pub mod behaviour;
 pub mod board;
 pub mod error;
 pub mod format;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod heartbeat;
 pub mod placement;
 pub mod secret;

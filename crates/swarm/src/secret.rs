@@ -60,6 +60,11 @@ impl ColonySecret {
         &self.0
     }
 
+    /// Any bytes as one: for fuzzing.
+    pub(crate) fn fuzz(data: &[u8]) {
+        let _ = Self::decode("key", data);
+    }
+
     fn decode(key: &str, body: &[u8]) -> Result<Self> {
         // Serde's own message would quote the secret.
         let damaged = || SwarmError::corrupt(key, "it is not the secret of a colony");

@@ -169,3 +169,34 @@ fn a_damaged_message_is_an_error_and_never_a_panic() {
         let _whatever_but_no_panic = decode_schema(bytes.into());
     }
 }
+
+#[test]
+fn any_bytes_as_a_message_are_a_batch_or_an_error() {
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("n", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
+        ("s", Arc::new(StringArray::from(vec!["a", "", "süd"]))),
+        ("d", Arc::new(vec![Some("x"), None, Some("y")].into_iter().collect::<DictionaryArray<Int32Type>>())),
+        (
+            "l",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)]), None, Some(vec![])])),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+    let mut samples = Vec::new();
+    for lz4 in [false, true] {
+        let mut encoder = BatchEncoder::new(&batch.schema(), lz4).unwrap();
+        samples.push(encoder.schema().to_vec());
+        samples.extend(encoder.encode(&batch).unwrap().into_iter().map(|message| message.to_vec()));
+    }
+    let schema = bytes::Bytes::from(samples[0].clone());
+    apiary_faults::mutate::drive("ipc", &samples, |data| {
+        let data = bytes::Bytes::copy_from_slice(data);
+        let _ = decode_schema(data.clone());
+        let mut decoder = BatchDecoder::new(schema.clone()).unwrap();
+        if let Ok(read) = decoder.decode(data) {
+            assert_eq!(read.num_columns(), 4);
+            // What was read must be fit for reading.
+            let _ = arrow::util::pretty::pretty_format_batches(&[read]).map(|table| table.to_string());
+        }
+    });
+}

@@ -136,3 +136,45 @@ fn a_key_cannot_leave_the_bucket() {
     }
     assert_eq!(Key::parse("büro 2/日本").unwrap().to_path().unwrap().as_ref(), "büro 2/日本");
 }
+
+#[test]
+fn any_text_as_a_key_is_a_key_or_none() {
+    let (query, frame) = (query_id(), FrameId::random(&SeededRng::new(5)));
+    let txn = TxnId::new(&SystemClock, &SeededRng::new(1));
+    let keys = [
+        ledger_entry("h/b/f-00000001", Version(42)),
+        checkpoint("h/b/f-00000001", Version(42)),
+        registry(Version(7)),
+        node(&NodeId::new("pi-3").unwrap()),
+        fence(&frame, 12),
+        cell("h/b/f-00000001", &txn, 3),
+        task(&query, 3, 7, 1),
+        done(&query, 3, 7),
+        owner(&query, 12),
+        open_query(&query),
+        out(&query, 3, 7, "n1", "data-0.arrow"),
+    ];
+    let samples: Vec<Vec<u8>> = keys.iter().map(|key| key.as_str().as_bytes().to_vec()).collect();
+    apiary_faults::mutate::drive("keys", &samples, |data| {
+        let Ok(text) = std::str::from_utf8(data) else { return };
+        if let Ok(key) = Key::parse(text) {
+            let path = key.to_path().unwrap();
+            assert_eq!(path.as_ref(), text, "a key is the path that it says");
+        }
+        let folder = "h/b/f-00000001";
+        if let Some(version) = parse_ledger_entry(folder, text) {
+            assert_eq!(ledger_entry(folder, version).as_str(), text);
+        }
+        if let Some(version) = parse_registry(text) {
+            assert_eq!(registry(version).as_str(), text);
+        }
+        if let Some(id) = parse_node(text) {
+            assert_eq!(node(&id).as_str(), text);
+        }
+        if let Some(epoch) = parse_fence(&frame, text) {
+            assert_eq!(fence(&frame, epoch).as_str(), text);
+        }
+        let _ = (parse_open(text), BoardKey::parse(text), parse_frame_folder(text), parse_pin(text), is_cell(text));
+        let _ = (parse_ledger_object(folder, text), parse_cell_path(text));
+    });
+}

@@ -15,6 +15,7 @@ use super::schema::SCHEMA;
 use crate::{
     CellEntry, Snapshot,
     entry::{BorrowedAdd, CellReader, Format, INEXACT_TAG, Metadata, Protocol, SHA256_TAG},
+    guarded::guarded,
     header::{Head, Idem},
     idempotency::{Idempotency, Used},
     replay::Replay,
@@ -30,6 +31,10 @@ const THREADS_MAX: usize = 4;
 /// Reads a checkpoint of the frame in `folder`, whose last entry is `head`; the error ends a sentence that names the
 /// object. CPU work, on several cores: milliseconds for a thousand cells.
 pub(super) fn decode(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot, String> {
+    guarded(|| read(object, body, folder, head))
+}
+
+fn read(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot, String> {
     let file = File::open(body)?;
     let first = file.groups(0..1)?;
     let about = described(&first)?;

@@ -37,3 +37,25 @@ mod store;
 
 pub(crate) use checksum::sha256;
 pub(crate) use store::{Loaded, hint, load, same, write};
+
+/// Any bytes as a checkpoint: for fuzzing.
+pub(crate) fn any(object: &str, body: bytes::Bytes, folder: &str, head: crate::header::Head) {
+    let _ = decode::decode(object, body, folder, head);
+}
+
+/// Any bytes as a hint and as a checksum, whose own hash is left out, or nothing would get past it: for fuzzing.
+pub(crate) fn any_hint(data: &[u8]) {
+    let _ = hint::Hint::parse(data);
+    let _ = checksum::Checksum::parse(apiary_core::Version(3), data);
+    let _ = serde_json::from_slice::<checksum::Checksum>(data).map(|checksum| checksum.head());
+}
+
+/// A checkpoint, its checksum and a hint of an empty frame whose version 0 is `entry`.
+#[cfg(test)]
+pub(crate) fn samples(snapshot: &crate::Snapshot, entry: &[u8]) -> Vec<Vec<u8>> {
+    let body = encode::encode(snapshot).unwrap().body;
+    let (of_body, of_entry) = (checksum::Mark::of(&body), checksum::Mark::of(entry));
+    let checksum = checksum::Checksum::new(snapshot, of_body, of_entry).to_bytes().unwrap();
+    let hint = hint::Hint { version: snapshot.version, size: 3, size_in_bytes: 9, num_of_add_files: 1 };
+    vec![body.to_vec(), checksum.to_vec(), hint.to_bytes().unwrap().to_vec()]
+}

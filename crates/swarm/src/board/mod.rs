@@ -27,5 +27,22 @@ pub use record::{ClaimRecord, FailedRecord, FailureCause, MemoryReport};
 pub use task::{DoneRecord, InlineFile, OutputPiece, TaskMetrics, TaskObject};
 pub use view::{BoardView, TaskBoard};
 
+/// Any bytes as an object of each kind, in protobuf with its sum put right: for fuzzing.
+pub(crate) fn fuzz_proto(data: &[u8]) {
+    let summed = codec::summed(data);
+    let _ = codec::decode_proto::<TaskObject>("key", data);
+    let _ = codec::decode_proto::<TaskObject>("key", &summed);
+    let _ = codec::decode_proto::<DoneRecord>("key", &summed);
+}
+
+/// Any bytes as an object of each kind, in JSON: for fuzzing.
+pub(crate) fn fuzz_json(data: &[u8]) {
+    let _ = codec::decode_json::<ClaimRecord>("key", data);
+    let _ = codec::decode_json::<FailedRecord>("key", data);
+    let _ = codec::decode_json::<QueryRecord>("key", data);
+    let _ = codec::decode_json::<FinalRecord>("key", data);
+    let _ = codec::decode_json::<OwnerRecord>("key", data);
+}
+
 #[cfg(test)]
 mod tests;
