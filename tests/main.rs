@@ -3,6 +3,7 @@
 
 mod corruption;
 mod golden;
+mod promises;
 mod sim;
 mod store_conformance;
 mod store_kill;
