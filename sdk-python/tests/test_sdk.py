@@ -280,8 +280,8 @@ def test_a_frame_is_checked_down_to_its_cells(ap: Apiary, frame: apiary.Frame) -
         ap.frame("suite.sdk.nowhere").verify()
 
 
-def test_a_vacuum_lists_before_it_deletes(ap):
-    frame = ap.hive("suite").create_box("vacuum").create_frame("small", {"n": "int64"})
+def test_a_vacuum_lists_before_it_deletes(ap: Apiary) -> None:
+    frame = ap.create_hive("suite").create_box("vacuum").create_frame("small", {"n": "int64"})
     for n in range(3):
         frame.write([{"n": n}])
     frame.compact()
@@ -289,13 +289,13 @@ def test_a_vacuum_lists_before_it_deletes(ap):
     assert (early.frame, early.deleted_files, early.kept_files, early.current_files) == ("suite.vacuum.small", 0, 3, 1)
     assert {file.code for file in early.files} == {"young"} and not any(file.goes for file in early.files)
     with pytest.raises(apiary.InvalidInputError, match="less than an hour"):
-        frame.vacuum(run=True, retain=timedelta(minutes=59))
-    told = frame.vacuum(retain=timedelta(0), force=True)
+        frame.vacuum(run=True, retain=datetime.timedelta(minutes=59))
+    told = frame.vacuum(retain=datetime.timedelta(0), force=True)
     assert (told.run, told.deleted_files, told.version) == (False, 3, 4)
     assert all(file.goes and file.reason.startswith("removed by version 4") for file in told.files)
-    done = frame.vacuum(run=True, retain=timedelta(0), force=True)
+    done = frame.vacuum(run=True, retain=datetime.timedelta(0), force=True)
     assert (done.run, done.deleted_files, done.deleted_bytes) == (True, 3, told.deleted_bytes)
-    assert frame.vacuum(retain=timedelta(0), force=True).deleted_files == 0
+    assert frame.vacuum(retain=datetime.timedelta(0), force=True).deleted_files == 0
     assert sorted(row[0] for row in frame) == [0, 1, 2]
     assert frame.verify(deep=True).ok
     rest = ap.vacuum()[-1]

@@ -59,7 +59,7 @@ pub(crate) async fn run(care: Care, shutdown: CancellationToken) {
 
 impl Care {
     /// Does what is due now.
-    async fn look(&self, schedule: &mut Schedule, regime: Regime) {
+    pub(crate) async fn look(&self, schedule: &mut Schedule, regime: Regime) {
         let clock = self.node.clock();
         if schedule.wants_names(clock.monotonic(), regime) {
             match self.registry.namespace().await {

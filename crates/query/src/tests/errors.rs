@@ -90,4 +90,5 @@ async fn a_cell_that_is_gone_is_named() {
     let error = colony.error("SELECT sum(temp) FROM temperature", &session("demo", "sensors")).await;
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains(".parquet' is gone from the bucket"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("older than vacuum keeps")), "{:?}", error.hint());
 }
