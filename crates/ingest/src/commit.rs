@@ -27,6 +27,11 @@ impl Ingest {
     ) -> Result<Landed> {
         let outcome = match self.frames.commit(frame, base, txn).await {
             Ok(outcome) => outcome,
+            // It is new and was never sent: what this process knew of the frame was too old to begin with.
+            Err(error) if error.sent_nothing() => {
+                pipeline.delete_own().await;
+                return Err(IngestError::Stale);
+            }
             Err(error) => {
                 if error.kind() != ErrorKind::OutcomeUnknown {
                     pipeline.delete_own().await;

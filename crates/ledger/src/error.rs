@@ -178,6 +178,17 @@ pub enum LedgerError {
     /// What befell several transactions together.
     #[error(transparent)]
     Shared(Arc<LedgerError>),
+    /// Nothing was sent in this call: what the transaction was made from was cleaned out of the ledger meanwhile, and with
+    /// it, maybe, the word that its cells are gone. Only who never sent it before knows that it is not in the ledger.
+    #[error("transaction {txn} was made from a version of '{folder}' that was cleaned away since; begin again: {why}")]
+    BaseCleaned {
+        /// The transaction.
+        txn: TxnId,
+        /// The frame's folder.
+        folder: String,
+        /// What is known.
+        why: String,
+    },
     /// A defect in Apiary.
     #[error("a defect in the ledger: {0}")]
     Internal(String),
@@ -202,7 +213,7 @@ impl LedgerError {
             Self::KeyReused { .. } => ErrorKind::KeyReused,
             Self::Contended { .. } | Self::Changed { .. } | Self::Fenced { .. } => ErrorKind::Conflict,
             Self::Timeout { .. } | Self::Aborted(_) => ErrorKind::Timeout,
-            Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
+            Self::OutcomeUnknown { .. } | Self::BaseCleaned { .. } => ErrorKind::OutcomeUnknown,
             Self::Shared(error) => error.kind(),
             Self::Internal(_) => ErrorKind::Internal,
         }
@@ -232,6 +243,12 @@ impl LedgerError {
             Self::Shared(error) => error.is_fenced(),
             _ => false,
         }
+    }
+
+    /// Whether a transaction that was never sent before is surely not in the ledger, and may begin again as another.
+    #[must_use]
+    pub fn sent_nothing(&self) -> bool {
+        matches!(self, Self::BaseCleaned { .. })
     }
 
     /// Whether another transaction won.

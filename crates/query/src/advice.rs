@@ -42,7 +42,8 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
     if let Some(cell) = missing_cell(&core.message()) {
         let message = format!("the cell '{cell}' is gone from the bucket although the version that is read names it");
         // A snapshot that vacuum no longer keeps reads the same as a broken bucket; a newer one tells them apart.
-        let hint = "if this version is older than vacuum keeps, run the query again; else `apiary verify` says what is lost";
+        let hint =
+            "if this version is older than vacuum keeps, run the query again; else `apiary verify` says what is lost";
         return QueryError::Run { kind: ErrorKind::Corrupt, message, hint: Some(hint.to_owned()) };
     }
     if let Some(damage) = damaged_cell(&core.message()) {

@@ -110,7 +110,12 @@ impl Frames {
                 if txn.adds.is_empty() {
                     return self.commit_on(frame, newest?, txn).await;
                 }
-                after_cleaning(frame, &txn, Some(&newest.map_err(|error| error.to_string())))
+                match after_cleaning(frame, &txn, Some(&newest.map_err(|error| error.to_string()))) {
+                    Err(LedgerError::OutcomeUnknown { txn, object: folder, why }) => {
+                        Err(LedgerError::BaseCleaned { txn, folder, why })
+                    }
+                    known => known,
+                }
             }
             done => done,
         }

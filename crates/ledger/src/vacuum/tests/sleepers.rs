@@ -8,7 +8,7 @@ use futures::poll;
 
 use super::world::{DAY, HOUR, World, txn};
 use crate::{
-    CommitOutcome, VacuumOptions,
+    CommitOutcome, LedgerError, VacuumOptions,
     vacuum::{Fate, Pin, PinnedVersion, Pins, Reason},
 };
 
@@ -163,14 +163,16 @@ async fn a_writer_whose_doom_was_cleaned_away_commits_nothing() {
     }
     world.append(5).await;
     let forgotten = world.upload(6).await;
-    world.frames.checkpoint(&world.frame).await.unwrap();
+    world.clock.run(world.frames.checkpoint(&world.frame)).await.unwrap();
     world.clock.suspend(8 * DAY);
-    let cleaned = world.frames.clean_log(&world.frame, 7 * DAY).await.unwrap();
+    let cleaned = world.clock.run(world.frames.clean_log(&world.frame, 7 * DAY)).await.unwrap();
     assert_eq!(cleaned.entries, 1_024);
-    let outcome = sleeper.frames.commit(&sleeper.frame, Arc::clone(&base), asleep.clone()).await;
-    assert!(!matches!(outcome, Ok(CommitOutcome::Committed { .. })), "{outcome:?}");
+    let commit = sleeper.frames.commit(&sleeper.frame, Arc::clone(&base), asleep.clone());
+    let outcome = world.clock.run(commit).await;
+    assert!(outcome.as_ref().is_err_and(LedgerError::sent_nothing), "{outcome:?}");
     // Nor does it when it comes back, as a new process, with the same base; and a vacuum goes on over what is left.
-    let again = world.elsewhere(0).frames.commit(&world.frame, base, asleep).await;
+    let other = world.elsewhere(0);
+    let again = world.clock.run(other.frames.commit(&world.frame, base, asleep)).await;
     assert!(!matches!(again, Ok(CommitOutcome::Committed { .. })), "{again:?}");
     assert_eq!(world.rows().await, 3);
     let report = world.elsewhere(0).vacuum(true).await.unwrap();
