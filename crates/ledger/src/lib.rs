@@ -6,7 +6,7 @@
 //!
 //! | file | tells |
 //! |---|---|
-//! | `commit`, `commit/decide` | the protocol: its essay, its driver, its decisions |
+//! | `commit/` | the protocol: its essay, its decisions, a flight to a slot and its landing |
 //! | `checkpoint/` | a frame at one version in one object |
 //! | `log` | reading a log forward, warm and cold, whatever its entries hold |
 //! | `fence` | epochs: what may be cleaned away, and how sleepers notice |
@@ -14,7 +14,7 @@
 //! | `guarded` | where a library's panic becomes an error |
 //! | `sum` | the checksum that an entry carries of itself |
 //! | `entry/` | a frame's entry as bytes: actions, statistics, strict JSON |
-//! | `conflict` | which transactions may pass which |
+//! | `conflict/` | which transactions may pass which: the matrix |
 //! | `spec`, `transaction` | what callers bring |
 //! | `snapshot`, `replay`, `idempotency` | a frame at one version, and how entries make it |
 //! | `cell_entry`, `packed`, `cells` | a cell in few bytes, and the list of them that versions share |

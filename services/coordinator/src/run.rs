@@ -64,7 +64,9 @@ pub async fn run_beside(
     };
     queries.cancel();
     state.tasks.close();
-    if tokio::time::timeout(SWEEP_MAX, state.tasks.wait()).await.is_err() {
+    // Commits whose callers went away have answers to get, too.
+    let rest = async { tokio::join!(state.tasks.wait(), state.frames.drain()) };
+    if tokio::time::timeout(SWEEP_MAX, rest).await.is_err() {
         tracing::warn!("left before all queries were off the board; the janitor takes the rest");
     }
     Ok(served?)

@@ -6,9 +6,10 @@ use futures::future::join_all;
 
 use super::{
     super::{committing::FrameProposal, line::choose},
-    lab::{Lab, Rows, word},
+    lab::{Lab, Rows, partition, word},
     *,
 };
+use crate::Scope;
 
 fn key(name: &str, digest: &str) -> Option<IdempotencyKey> {
     Some(IdempotencyKey { scope: "me".into(), key: name.into(), digest: digest.into() })
@@ -197,7 +198,94 @@ async fn two_processes_of_five_hundred_appends_each_lose_nothing() {
         }
     };
     let (a, b) = tokio::join!(tokio::spawn(write(1)), tokio::spawn(write(2)));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     let wanted: Rows = [1, 2].into_iter().flat_map(|w| (0..500).map(move |n| ("a", w * 1_000 + n))).collect();
     assert_eq!(rows(&lab).await, wanted);
+}
+
+/// Commits what `make` makes of the newest version, again and again until it is in; says whether it ever was.
+async fn insist(lab: &Lab, frames: &Frames, make: impl Fn(&Snapshot) -> Option<Transaction>) -> bool {
+    for _ in 0..50 {
+        let base = frames.snapshot(&lab.frame).await.unwrap();
+        let Some(txn) = make(&base) else { return false };
+        match word(&frames.commit(&lab.frame, base, txn).await) {
+            "commit" => return true,
+            "fail" | "rerun" => {}
+            other => panic!("{other}"),
+        }
+    }
+    false
+}
+
+/// A thousand versions by two who append, one who overwrites the other partition and one who merges, each in a process
+/// of its own, while readers look: what was acknowledged is there at once and stays, and no version is half a one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_of_every_kind_at_once_lose_nothing_and_readers_see_whole_versions() {
+    let lab = Arc::new(Lab::new(Bucket::in_memory()).await);
+    let ids = Arc::new(std::sync::atomic::AtomicU64::new(1));
+    let done = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let order = std::sync::atomic::Ordering::SeqCst;
+    let next = move |ids: &std::sync::atomic::AtomicU64| id(ids.fetch_add(1, order));
+    insist(&lab, &lab.frames, |_| Some(lab.append(next(&ids), ("b", 0)))).await;
+    let mut work = tokio::task::JoinSet::new();
+    for writer in 0..2u64 {
+        let (lab, ids, done) = (Arc::clone(&lab), Arc::clone(&ids), Arc::clone(&done));
+        work.spawn(async move {
+            let frames = Frames::new(lab.bucket.clone());
+            for n in 0..450 {
+                let row = ("a", writer * 1_000 + n);
+                assert!(insist(&lab, &frames, |_| Some(lab.append(next(&ids), row))).await);
+                done.fetch_add(1, order);
+            }
+        });
+    }
+    {
+        let (lab, ids) = (Arc::clone(&lab), Arc::clone(&ids));
+        work.spawn(async move {
+            let frames = Frames::new(lab.bucket.clone());
+            for n in 1..=80 {
+                let scope = || Scope::Partitions(vec![partition("b")]);
+                let over = |id| Transaction::overwrite(id, "n", vec![lab.cell(id, 0, &vec![("b", n)], 0)], scope());
+                assert!(insist(&lab, &frames, |_| Some(over(next(&ids)))).await);
+            }
+        });
+    }
+    {
+        let (lab, ids, done) = (Arc::clone(&lab), Arc::clone(&ids), Arc::clone(&done));
+        work.spawn(async move {
+            let frames = Frames::new(lab.bucket.clone());
+            let mut merged = 0;
+            while done.load(order) < 900 {
+                merged += u32::from(insist(&lab, &frames, |base| lab.compact(next(&ids), base, "a")).await);
+                tokio::task::yield_now().await;
+            }
+            assert!(merged > 10, "{merged}");
+        });
+    }
+    for _ in 0..2 {
+        let (lab, done) = (Arc::clone(&lab), Arc::clone(&done));
+        work.spawn(async move {
+            let frames = Frames::new(lab.bucket.clone());
+            let (mut last, mut rows) = (Version(0), 0);
+            while done.load(order) < 900 {
+                let acknowledged = done.load(order);
+                let snapshot = frames.snapshot(&lab.frame).await.unwrap();
+                let (a, b) = (lab.rows_in(&snapshot, Some("a")), lab.rows_in(&snapshot, Some("b")));
+                assert!(snapshot.version >= last && a.len() >= rows && a.len() as u64 >= acknowledged);
+                assert!(a.windows(2).all(|pair| pair[0] < pair[1]), "a row is there twice");
+                assert_eq!(b.len(), 1);
+                (last, rows) = (snapshot.version, a.len());
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    while let Some(ended) = work.join_next().await {
+        ended.unwrap();
+    }
+    let newest = lab.cold().await.unwrap();
+    assert!(newest.version >= Version(1_000), "{}", newest.version);
+    let wanted: Rows = [0, 1].into_iter().flat_map(|w| (0..450).map(move |n| ("a", w * 1_000 + n))).collect();
+    assert_eq!(lab.rows_in(&newest, Some("a")), wanted);
+    assert_eq!(lab.rows_in(&newest, Some("b")), [("b", 80)]);
 }
