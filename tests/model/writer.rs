@@ -59,9 +59,9 @@ pub(crate) enum Next {
     ReadBack {
         refused: bool,
     },
-    /// The fence of the slot that decides.
+    /// The fences of these slots, one bit each.
     Fence {
-        slot: u8,
+        slots: u8,
     },
     /// The newest checkpoint, which decides where a fence was found.
     Cold,
@@ -79,6 +79,10 @@ pub(crate) struct Writer {
     at: (u8, u64),
     /// What was sent last.
     sent: Option<Entry>,
+    /// The entry that decided for the transaction, and what it says.
+    left: Option<(u8, Outcome)>,
+    /// It was told of a commit that may be its own: it deletes nothing.
+    keeps_cells: bool,
     edition: u8,
     late: bool,
     silent: bool,
@@ -88,8 +92,16 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(config: &Config, n: u8, base: u64) -> Self {
         let late = usize::from(n) + config.late >= config.writers;
-        let next = if late { Next::NotBegun } else { Next::Read };
-        Self { n, protocol: Protocol::new(), at: (0, base), sent: None, edition: 0, late: false, silent: false, next }
+        // The last writer takes the slot after its base to be free, as one does that has just won the one before.
+        let straight = !late && n == 2;
+        let (protocol, next, sent) = if straight {
+            let sent = Entry { slot: 1, body: Body::Txn { id: n, edition: 0 }, prev: base };
+            (Protocol::straight(), Next::Put, Some(sent))
+        } else {
+            (Protocol::new(), if late { Next::NotBegun } else { Next::Read }, None)
+        };
+        let at = (0, base);
+        Self { n, protocol, at, sent, left: None, keeps_cells: false, edition: 0, late: false, silent: false, next }
     }
 
     pub(crate) fn outcome(&self) -> Option<Outcome> {
@@ -153,7 +165,7 @@ pub(crate) fn take(config: &Config, world: &mut World, n: u8, what: Move) {
     }
     if let Some(outcome) = writer.outcome() {
         let unknown = outcome == Outcome::Unknown && !config.has(Mutant::UnknownTakenForNone);
-        if !unknown && !matches!(outcome, Outcome::Committed { .. }) {
+        if !unknown && !writer.keeps_cells && !matches!(outcome, Outcome::Committed { .. }) {
             world.cells_gone |= cells_of(config, n);
         }
     }
@@ -204,8 +216,9 @@ fn request(config: &Config, world: &mut World, writer: &mut Writer, what: Move) 
                 },
             }
         }
-        Next::Fence { slot } => {
-            let event = match (answered, world.is_fenced(slot)) {
+        Next::Fence { slots } => {
+            let fenced = (0..SLOTS as u8).any(|slot| slots & (1 << slot) != 0 && world.is_fenced(slot));
+            let event = match (answered, fenced) {
                 (true, true) => Event::Fenced,
                 (true, false) => Event::Unfenced,
                 (false, _) => Event::FenceUnread,
@@ -244,7 +257,16 @@ fn look(config: &Config, writer: &mut Writer, entry: Entry) -> Option<Sight> {
     writer.at = (entry.slot, entry.hash_of());
     let sight = recognise(&entry.header(), TxnId(writer.n), key_of(writer.n).as_ref());
     let own_unseen = sight == Sight::Mine && config.has(Mutant::NoOwnCommitCheck);
-    Some(if own_unseen { Sight::Passed } else { sight })
+    let sight = if own_unseen { Sight::Passed } else { sight };
+    let (version, edition) = (entry.slot, writer.edition);
+    let told = match sight {
+        Sight::Mine => Some(Outcome::Committed { version, edition }),
+        Sight::Applied => Some(Outcome::AlreadyApplied { version }),
+        Sight::KeyReused | Sight::Dead | Sight::Excluded => Some(Outcome::Nothing),
+        Sight::Passed => None,
+    };
+    writer.left = told.map(|told| (version, told));
+    Some(sight)
 }
 
 /// Asks the program what to do next.
@@ -279,38 +301,31 @@ fn on(config: &Config, writer: &mut Writer, event: &Event) {
     }
 }
 
-/// The slot that decides: the one whose entry was read, or that was sent to.
+/// The fences that are looked for: of the slot that was sent to, and at the end of the entry that decided.
 fn look_for_fence(config: &Config, writer: &mut Writer) {
     let believing = writer.protocol.believing();
-    let sent = writer.sent.map_or(0, |sent| sent.slot);
-    let slot = match believing {
-        Some(Ending::Committed(Version(v)) | Ending::Applied(Version(v))) => v as u8,
-        _ => sent,
-    };
-    let won = believing == Some(Ending::CommittedHere) || writer.at.0 < sent;
+    let won = believing == Some(Ending::CommittedHere) || writer.left.is_none();
     if config.has(Mutant::NoFenceCheck) || config.has(Mutant::NoFenceCheckOfReads) && !won {
-        on(config, writer, &Event::Unfenced);
-    } else {
-        writer.next = Next::Fence { slot };
+        return on(config, writer, &Event::Unfenced);
     }
+    let sent = writer.sent.map(|sent| sent.slot);
+    let left = writer.left.map(|(version, _)| version).filter(|_| believing.is_some());
+    writer.next = Next::Fence { slots: sent.into_iter().chain(left).fold(0, |slots, slot| slots | 1 << slot) };
 }
 
 fn end(writer: &mut Writer, ending: &Ending) {
-    let edition = writer.edition;
-    writer.next = match *ending {
-        Ending::CommittedHere => {
-            let version = writer.sent.map_or(0, |sent| sent.slot);
-            Next::Done(Outcome::Committed { version, edition })
-        }
-        Ending::Committed(Version(v)) => Next::Done(Outcome::Committed { version: v as u8, edition }),
-        Ending::Applied(Version(v)) => Next::Done(Outcome::AlreadyApplied { version: v as u8 }),
-        Ending::Unknown => Next::Done(Outcome::Unknown),
-        Ending::Cleaned => Next::Cold,
-        _ => Next::Done(Outcome::Nothing),
+    let (version, edition) = (writer.sent.map_or(0, |sent| sent.slot), writer.edition);
+    writer.next = match (*ending, writer.left) {
+        (Ending::Cleaned, _) => Next::Cold,
+        (Ending::Unknown, Some((_, Outcome::Nothing))) if writer.sent.is_none() => Next::Done(Outcome::Nothing),
+        (Ending::Unknown, _) => Next::Done(Outcome::Unknown),
+        (_, Some((_, told))) => Next::Done(told),
+        (Ending::CommittedHere, None) => Next::Done(Outcome::Committed { version, edition }),
+        (_, None) => Next::Done(Outcome::Nothing),
     };
 }
 
-/// The writer's base was ancient. What it wrote below the fence is garbage; the checkpoint tells what became of its
+/// The writer's base was ancient. What it wrote below the fence is garbage; the newest version tells what became of its
 /// transaction, and where it does not, nobody does.
 fn cold(world: &mut World, writer: &mut Writer) {
     if writer.silent {
@@ -323,9 +338,9 @@ fn cold(world: &mut World, writer: &mut Writer) {
     {
         world.slots[usize::from(sent.slot)] = None;
     }
-    let checkpoint = world.checkpoint.unwrap_or(0);
-    let held = |writer: u8| world.versions_of(writer).find(|version| *version <= checkpoint);
+    let held = |writer: u8| world.versions_of(writer).next();
     let edition = writer.edition;
+    writer.keeps_cells = true;
     writer.next = Next::Done(if let Some(version) = held(writer.n) {
         Outcome::Committed { version, edition }
     } else if let (Some(_), Some(version)) = (key_of(writer.n), (0..2).find_map(held)) {

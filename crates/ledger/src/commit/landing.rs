@@ -102,6 +102,10 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
                 (Ending::Unknown, Ok(Settled::Committed { .. } | Settled::AlreadyApplied(_))) => {
                     Err(self.unknown(member.id(), &format!("version {version}")))
                 }
+                // Something was sent, and what decided against it may itself lie below a fence.
+                (Ending::Unknown, _) if self.shared.sent.is_some() => {
+                    Err(self.unknown(member.id(), &format!("version {version}")))
+                }
                 (_, Ok(Settled::Committed { version, .. })) => Ok(Settled::Committed { version, retries }),
                 (_, answer) => answer,
             };
