@@ -232,6 +232,9 @@ async fn memory(bench: &Bench, frame: &FrameRecord) -> Result<Value> {
         held.push(bench.open(frame).await?.0);
     }
     let cells = held[0].cells.len() as u64;
+    if cells == 0 {
+        return Err("the frame has no cells: make it first".into());
+    }
     let resident = (resident()? - before) / 4 / cells;
     Ok(json!({"resident_bytes_a_cell": resident, "counted_bytes_a_cell": held[0].cells.memory_bytes() as u64 / cells}))
 }
