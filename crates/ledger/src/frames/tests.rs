@@ -2,6 +2,7 @@
 
 mod aged;
 mod checkpoints;
+mod cleanup;
 mod faulty;
 mod lab;
 mod matrix;

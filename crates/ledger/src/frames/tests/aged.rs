@@ -62,7 +62,6 @@ impl Aged {
     }
 
     /// Time passes at the store.
-    #[expect(dead_code, reason = "cleanup is about to be tested")]
     pub(super) fn pass(&self, time: Duration) {
         self.now_ms.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -76,7 +75,6 @@ impl Aged {
         self.left.store(-1, Ordering::SeqCst);
     }
 
-    #[expect(dead_code, reason = "cleanup is about to be tested")]
     /// Requests so far, one for each object deleted.
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
@@ -177,10 +175,15 @@ impl Default for Dial {
 
 impl Dial {
     /// The machine sleeps, or its user does.
-    #[expect(dead_code, reason = "cleanup is about to be tested")]
     pub(super) fn pass(&self, time: Duration) {
-        self.boot_ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+        self.sleep_with_the_wall_clock_set_back(time);
         self.wall_ms.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Dial {
+    pub(super) fn sleep_with_the_wall_clock_set_back(&self, time: Duration) {
+        self.boot_ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 

@@ -62,6 +62,25 @@ impl Scribe {
         self
     }
 
+    /// Writes so many entries that change little.
+    pub(in crate::frames) async fn write_small(&mut self, entries: u64) {
+        for n in 0..entries {
+            let place = self.place();
+            let body = if n % 50 == 0 { self.append(&place) } else { entry::seal(&place, self.id(), "s").unwrap() };
+            self.put(body).await;
+        }
+    }
+
+    /// Another writer, who knows what this one knows now and nothing later.
+    pub(in crate::frames) fn fork(&self) -> Self {
+        let (bucket, frame, now) = (self.bucket.clone(), self.frame.clone(), Arc::clone(&self.now));
+        Self { bucket, frame, history: self.history.clone(), now, rng: SeededRng::new(self.rng.next_u64()) }
+    }
+
+    fn place(&self) -> Place {
+        Place::after(Some(&self.now.head), Some(self.now.version), self.bucket.clock().wall_ms())
+    }
+
     /// Writes the entry that comes next.
     pub(in crate::frames) async fn put(&mut self, body: Bytes) {
         let body = crate::sum::summed(body.into());
@@ -75,7 +94,7 @@ impl Scribe {
     }
 
     fn next(&self) -> Bytes {
-        let place = Place::after(Some(&self.now.head), Some(self.now.version), self.bucket.clock().wall_ms());
+        let place = self.place();
         match self.rng.below(20) {
             0 if self.now.schema.fields().len() < 9 => self.widen(&place),
             1 => entry::seal(&place, &[self.id()], "scribe").unwrap(),
