@@ -57,7 +57,7 @@ pub mod value;
 pub use cell_entry::{CellEntry, CellFacts, CellId};
 pub use cells::{Cells, Chunk};
 pub use error::{LedgerError, Result};
-pub use frames::{CheckpointReport, CleanReport, Frames, History, HistoryEntry, Moved, Problem, VerifyReport};
+pub use frames::{CheckpointReport, CleanReport, Frames, History, HistoryEntry, LogLook, Moved, Problem, VerifyReport};
 pub use namespace::{FrameRecord, Namespace};
 pub use registry::Registry;
 pub use snapshot::{Snapshot, Tail};

@@ -14,6 +14,7 @@ use crate::{
     care::{self, Care},
     janitor,
     maintenance::Maintenance,
+    upkeep::Upkeep,
 };
 
 /// Serves, cares and sweeps until `shutdown`; merges under way are finished as far as the server's drain allows. A merge
@@ -24,10 +25,12 @@ pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToke
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
     let ingest = Ingest::new(bucket, registry.clone(), frames.clone(), settings);
     let care = Care { node: Arc::clone(&node), registry: registry.clone(), frames: frames.clone() };
+    let upkeep = Upkeep::new(node.bucket.clone(), registry.clone(), node.bees.clone(), shutdown.clone());
     let service = Maintenance { node: Arc::clone(&node), registry, frames, ingest, shutdown: shutdown.clone() };
     let routes = Routes::new(MaintenanceServiceServer::new(service));
     let policy = ServerPolicy::of(&node);
     let serving = serve(listener, routes, policy, shutdown.clone());
-    let (served, (), ()) = tokio::join!(serving, janitor::run(node, shutdown.clone()), care::run(care, shutdown));
+    let care = care::run(care, shutdown.clone());
+    let (served, (), (), ()) = tokio::join!(serving, upkeep.run(), care, janitor::run(node, shutdown));
     Ok(served?)
 }

@@ -18,6 +18,12 @@ use crate::{LedgerError, Result, Snapshot, entry::FRAME_ID, log::within};
 /// Largest checkpoint in bytes that is read: a frame of some million cells.
 const CHECKPOINT_BYTES_MAX: u64 = 4 << 30;
 
+/// A checkpoint that is decoded in a few milliseconds.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+
+/// Cells that are encoded, and read back, in as little time.
+const SMALL_CELLS_MAX: usize = 256;
+
 /// What reading a checkpoint came to.
 #[derive(Debug)]
 pub(crate) enum Loaded {
@@ -57,6 +63,7 @@ pub(crate) async fn load(bucket: &Bucket, folder: &str, id: &str, version: Versi
         within(bucket, checksum.as_ref(), bucket.get(&checksum)),
     )?;
     let (Some(body), Some(line)) = (body, line) else { return Ok(Loaded::Absent) };
+    let is_small = body.len() <= SMALL_BYTES_MAX;
     let (folder, id) = (folder.to_owned(), id.to_owned());
     let work = move || {
         let checksum = Checksum::parse(version, &line).map_err(|why| format!("its checksum: {why}"))?;
@@ -65,7 +72,7 @@ pub(crate) async fn load(bucket: &Bucket, folder: &str, id: &str, version: Versi
         }
         believe(&checkpoint, body, &checksum, &folder)
     };
-    Ok(match off_thread(work).await {
+    Ok(match worked(is_small, work).await {
         Ok(Ok(snapshot)) => Loaded::Good(Box::new(snapshot)),
         Ok(Err(why)) => Loaded::Damaged(why),
         Err(error) => Loaded::Damaged(error.to_string()),
@@ -146,6 +153,7 @@ async fn entry_mark(bucket: &Bucket, snapshot: &Snapshot) -> Result<Mark> {
 /// Encodes a snapshot and reads it back before anyone else can.
 async fn proven(snapshot: &Arc<Snapshot>) -> Result<Encoded> {
     let snapshot = Arc::clone(snapshot);
+    let is_small = snapshot.cells.len() <= SMALL_CELLS_MAX;
     let work = move || {
         let encoded = encode::encode(&snapshot)?;
         let object = layout::checkpoint(snapshot.folder(), snapshot.version);
@@ -154,7 +162,7 @@ async fn proven(snapshot: &Arc<Snapshot>) -> Result<Encoded> {
         check.map_err(|why| LedgerError::Internal(format!("the checkpoint '{object}' would not read back: {why}")))?;
         Ok(encoded)
     };
-    off_thread(work).await?
+    worked(is_small, work).await?
 }
 
 /// Whether two snapshots say the same; if not, in what they differ.
@@ -198,12 +206,13 @@ async fn point_to(bucket: &Bucket, folder: &str, to: &Hint) {
     }
 }
 
-/// CPU work, off the threads that wait for the store. A panic in it is an error. A runtime of one thread is a test's, with
-/// time that jumps when nobody works on that thread: there it is done at once.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
-        return Ok(work());
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| LedgerError::Internal(format!("the work on a checkpoint did not end: {error}")))
+/// CPU work, off the threads that wait for the store unless it is small: then changing the thread costs more. A panic
+/// in it is an error. A runtime of one thread is a test's, with time that jumps when nobody works on that thread: there
+/// it is done at once.
+async fn worked<T: Send + 'static>(is_small: bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let guarded = move || std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok();
+    let at_once = is_small || Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+    let done = if at_once { guarded() } else { tokio::task::spawn_blocking(guarded).await.ok().flatten() };
+    done.ok_or_else(|| LedgerError::Internal("the work on a checkpoint did not end".to_owned()))
 }

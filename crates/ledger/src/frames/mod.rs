@@ -14,6 +14,7 @@ mod committing;
 mod history;
 mod line;
 mod listing;
+mod looking;
 mod open;
 mod vacuuming;
 mod verify;
@@ -24,6 +25,7 @@ pub use self::{
     checkpointing::CheckpointReport,
     cleaning::CleanReport,
     history::{History, HistoryEntry, Moved},
+    looking::LogLook,
     verify::{Problem, VerifyReport},
 };
 use crate::{

@@ -5,3 +5,4 @@
 pub mod abandonment;
 pub mod polling;
 pub mod temperature;
+pub mod upkeep;
