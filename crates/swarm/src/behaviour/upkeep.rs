@@ -70,6 +70,8 @@ pub struct Rounds<K> {
 struct Visit {
     due: Duration,
     wait: Duration,
+    /// Whether the last look found something young: then the next one need not be paid for in advance.
+    changes: bool,
 }
 
 impl<K: Ord + Clone> Rounds<K> {
@@ -83,7 +85,7 @@ impl<K: Ord + Clone> Rounds<K> {
     pub fn know(&mut self, frames: impl IntoIterator<Item = K>, now: Duration) {
         let mut visits = BTreeMap::new();
         for frame in frames {
-            let new = || Visit { due: now, wait: WAIT_FIRST };
+            let new = || Visit { due: now, wait: WAIT_FIRST, changes: false };
             let visit = self.visits.get(&frame).copied().unwrap_or_else(new);
             visits.insert(frame, visit);
         }
@@ -91,14 +93,14 @@ impl<K: Ord + Clone> Rounds<K> {
     }
 
     /// The frame to look at now, of those that are due the one that is latest by the measure of its own wait: however
-    /// many idle frames stand in line, one that changes passes them. `None` if none is due, or the purse is empty.
+    /// many idle frames stand in line, one that changes passes them. `None` if none is due that the purse pays for.
     pub fn next(&mut self, now: Duration) -> Option<K> {
         self.purse = (self.purse + now.saturating_sub(self.at)).min(PURSE_MAX);
         self.at = now;
-        let due = self.visits.iter_mut().filter(|(_, visit)| visit.due <= now);
+        let paid = self.purse >= LOOK_PRICE;
+        let due = self.visits.iter_mut().filter(|(_, visit)| visit.due <= now && (paid || visit.changes));
         let late = |visit: &Visit| (now - visit.due).as_millis() * 1000 / visit.wait.as_millis().max(1);
         let (frame, visit) = due.max_by_key(|(_, visit)| late(visit))?;
-        self.purse = self.purse.checked_sub(LOOK_PRICE)?;
         // Should nobody say what came of it.
         visit.due = now + visit.wait;
         Some(frame.clone())
@@ -109,13 +111,14 @@ impl<K: Ord + Clone> Rounds<K> {
     pub fn looked(&mut self, frame: &K, found: Found, now: Duration, chance: u64) {
         let Some(visit) = self.visits.get_mut(frame) else { return };
         visit.wait = match found {
-            Found::News { quiet } => {
-                self.purse = (self.purse + LOOK_PRICE).min(PURSE_MAX);
-                (visit.wait / 2).max(quiet / 4).clamp(WAIT_MIN, WAIT_MAX)
-            }
+            Found::News { quiet } => (visit.wait / 2).max(quiet / 4).clamp(WAIT_MIN, WAIT_MAX),
             Found::Nothing => (visit.wait * 2).min(WAIT_MAX),
             Found::Waiting => (visit.wait * 2).min(TAIL_WAIT_MAX / 2),
         };
+        visit.changes = matches!(found, Found::News { quiet } if quiet < TAIL_WAIT_MAX);
+        if !matches!(found, Found::News { .. }) {
+            self.purse = self.purse.saturating_sub(LOOK_PRICE);
+        }
         let fifth = u64::try_from(visit.wait.as_millis() / 5).unwrap_or(u64::MAX);
         visit.due = now + visit.wait + Duration::from_millis(chance % (fifth + 1));
     }
@@ -186,7 +189,7 @@ mod tests {
         for later in 0..12 {
             let looks = hour(&mut rounds, later * HOUR, busy);
             let idle = looks.values().sum::<u32>() - looks[&7];
-            assert!(looks[&7] > 60 && idle <= 160, "{} {idle}", looks[&7]);
+            assert!(looks[&7] > 100 && idle <= 160, "{} {idle}", looks[&7]);
         }
     }
 
@@ -210,6 +213,8 @@ mod tests {
         assert!(both.contains(&Some(1)) && both.contains(&Some(2)) && rounds.next(MINUTE).is_none());
         rounds.know([2, 3], MINUTE);
         assert_eq!((rounds.next(MINUTE), rounds.next(MINUTE)), (Some(3), None));
+        rounds.looked(&3, Found::Nothing, MINUTE, 0);
+        assert_eq!(rounds.next(MINUTE * 2 + Duration::from_secs(59)), Some(2));
         rounds.looked(&1, Found::Nothing, MINUTE, 0);
     }
 }

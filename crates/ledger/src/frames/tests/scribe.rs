@@ -66,7 +66,7 @@ impl Scribe {
     pub(in crate::frames) async fn write_small(&mut self, entries: u64) {
         for n in 0..entries {
             let place = self.place();
-            let body = if n % 50 == 0 { self.append(&place) } else { entry::seal(&place, self.id(), "s").unwrap() };
+            let body = if n % 50 == 0 { self.append(&place) } else { entry::seal(&place, &[self.id()], "s").unwrap() };
             self.put(body).await;
         }
     }
