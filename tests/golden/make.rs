@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, GroupEncoder, partition};
-use apiary_core::{ErrorKind, FramePath, NodeId, SeededRng, StatValue, SystemClock, TxnId};
+use apiary_core::{Clock, ErrorKind, FramePath, NodeId, SeededRng, StatValue, SystemClock, TxnId};
 use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rule};
 use apiary_ledger::{
     CellEntry, CellFacts, CellId, CommitOutcome, FrameRecord, FrameSpec, PartitionValues, Scope, Transaction,
@@ -33,9 +33,9 @@ pub(super) const KEYS: [(&str, Part, &str, u64); 3] = [
 const SENDS: usize = 12;
 
 pub(super) async fn bucket() -> MemoryStore {
-    let clock = Arc::new(SystemClock);
-    let memory = MemoryStore::new(clock.clone());
-    let faults = FaultStore::new(Arc::new(memory.clone()), 1, clock.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let memory = MemoryStore::new(Arc::clone(&clock));
+    let faults = FaultStore::new(Arc::new(memory.clone()), 1, Arc::clone(&clock));
     let colony = Colony::over(Bucket::over(Arc::new(faults.clone()), clock, Arc::new(SeededRng::new(1))));
     ColonyFormat::load_or_create(&colony.bucket).await.unwrap();
     beat(&colony).await;
