@@ -143,10 +143,11 @@ pub(crate) fn vacuum<'py>(py: Python<'py>, client: &Client, request: v1::VacuumR
     })
 }
 
-/// What an overwrite replaces: partitions, each as its columns and values, and the version it expects.
-pub(crate) fn overwrite(
-    (partitions, expected_version): (Vec<Vec<(String, Option<String>)>>, Option<u64>),
-) -> v1::Overwrite {
+/// Partitions, each as its columns and values, and the version that an overwrite of them expects.
+pub(crate) type Replaced = (Vec<Vec<(String, Option<String>)>>, Option<u64>);
+
+/// What an overwrite replaces.
+pub(crate) fn overwrite((partitions, expected_version): Replaced) -> v1::Overwrite {
     let value = |(column, value)| v1::PartitionValue { column, value };
     let partition = |values: Vec<_>| v1::Partition { values: values.into_iter().map(value).collect() };
     v1::Overwrite { partitions: partitions.into_iter().map(partition).collect(), expected_version }

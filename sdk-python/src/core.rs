@@ -156,7 +156,7 @@ impl Core {
         path: Path3,
         data: &Bound<'py, PyAny>,
         idempotency_key: Option<String>,
-        overwrite: Option<(Vec<Vec<(String, Option<String>)>>, Option<u64>)>,
+        overwrite: Option<care::Replaced>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let path = frame_path(py, &path)?;
         // Python lists have no types of their own: they take the frame's.
