@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use apiary_bucket::layout;
 use apiary_core::{ErrorKind, FramePath, Version};
 use apiary_ledger::{self as ledger, FileFate, FrameRecord, LedgerError, SweepReport, UnnamedFolder, VacuumOptions};
 use apiary_proto::{
@@ -110,8 +111,8 @@ fn rest_report(found: SweepReport) -> VacuumReport {
     };
     let mut files: Vec<VacuumFile> = found.unnamed.into_iter().map(folder).collect();
     for (path, objects, reason) in [
-        ("_apiary/probe/", found.probes, "left by probes that were cut short"),
-        ("_apiary/pins/", found.pins, "held by queries that nobody runs any more"),
+        (layout::probes_prefix(), found.probes, "left by probes that were cut short"),
+        (layout::pins_prefix(), found.pins, "held by queries that nobody runs any more"),
     ] {
         let (path, reason) = (path.to_owned(), reason.to_owned());
         let file =
