@@ -46,7 +46,10 @@ fn plain_timestamp(text: &[u8], separator: char) -> Option<i64> {
 
 /// A number of few digits.
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + u32::from(digit - b'0')))
+    digits.iter().try_fold(0u32, |n, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 pub(crate) fn parse_timestamp(text: &str, separator: char) -> Option<i64> {
