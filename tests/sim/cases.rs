@@ -80,6 +80,20 @@ fn nothing_is_lost_doubled_or_invented_whatever_the_store_and_the_machines_do() 
     }
 }
 
+/// A transaction came back, could not read, and was told an error: that is no proof that it was not committed before.
+#[test]
+fn seed_70_an_unknown_outcome_stays_unknown_when_its_owner_comes_back_in_vain() {
+    assert_right(70, &run(70, None));
+}
+
+/// A put that nobody had given up lands when all is over, as the log's newest entry: nobody was told that it would not.
+#[test]
+fn seeds_300_and_1748_what_nobody_denied_may_land_at_the_very_end() {
+    for seed in [300, 1748] {
+        assert_right(seed, &run(seed, None));
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [3, 4] {
