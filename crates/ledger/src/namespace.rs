@@ -140,6 +140,11 @@ impl Namespace {
         self.all_frames().into_iter().find(|record| record.folder == folder)
     }
 
+    /// Whether a frame has this id.
+    pub(crate) fn has_id(&self, id: &FrameId) -> bool {
+        self.all_frames().iter().any(|record| record.id == *id)
+    }
+
     /// When a hive was created.
     pub(crate) fn hive_birth(&self, hive: &HiveName) -> Result<Birth> {
         Ok(self.find_hive(hive.as_str())?.birth)

@@ -48,7 +48,7 @@ impl Registry {
     }
 
     /// Creates a frame in a box that is there, or in a default one, which needs no making; false if an identical frame
-    /// is there already. At least 4 GETs and 2 PUTs.
+    /// is there already. At least 4 GETs, 1 LIST and 2 PUTs.
     pub async fn create_frame(&self, path: &FramePath, spec: &FrameSpec) -> Result<bool> {
         spec.check()?;
         let mut made = None;
@@ -77,7 +77,7 @@ impl Registry {
             let record = match made.take() {
                 // The hive or the box may be spelled otherwise by now; the folder stays.
                 Some(record) => FrameRecord { path, ..record },
-                None => self.make_frame(path, spec).await?,
+                None => self.make_frame(&names, path, spec).await?,
             };
             *made = Some(record.clone());
             changes.push(Change::Create(Thing::Frame(record.clone())));
@@ -92,11 +92,24 @@ impl Registry {
         Err(contended())
     }
 
-    /// Writes version 0 of a frame that has no name yet. 1 PUT.
-    async fn make_frame(&self, path: FramePath, spec: &FrameSpec) -> Result<FrameRecord> {
+    /// An id that no frame has, and none that was dropped and left its fences: a fence is known by the id alone, so a
+    /// frame with another's id would find its slots cleaned away. Nearly always 1 LIST.
+    async fn free_id(&self, names: &Namespace) -> Result<FrameId> {
+        let bucket = &self.log.bucket;
+        for _ in 0..ROUNDS_MAX {
+            let id = FrameId::random(bucket.rng().as_ref());
+            if !names.has_id(&id) && bucket.list(&layout::fence_prefix(&id), None, 1).await?.is_empty() {
+                return Ok(id);
+            }
+        }
+        Err(LedgerError::Contended { what: "frame's id", attempts: ROUNDS_MAX })
+    }
+
+    /// Writes version 0 of a frame that has no name yet. 1 LIST and 1 PUT.
+    async fn make_frame(&self, names: &Namespace, path: FramePath, spec: &FrameSpec) -> Result<FrameRecord> {
         let bucket = &self.log.bucket;
         let (clock, rng) = (bucket.clock().as_ref(), bucket.rng().as_ref());
-        let (id, txn) = (FrameId::random(rng), TxnId::new(clock, rng));
+        let (id, txn) = (self.free_id(names).await?, TxnId::new(clock, rng));
         let folder = layout::frame_folder(&path, &id);
         let place = Place::after(None, None, clock.wall_ms());
         let body = entry::create(&place, txn, NODE, &id, spec)?;
