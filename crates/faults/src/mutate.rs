@@ -2,7 +2,7 @@
 //!
 //! Each target gets mutants of real samples: bits and bytes changed, ranges cut out, doubled or mixed with another
 //! sample's, and pieces of the formats put in. A run is short unless `APIARY_FUZZ_SECONDS` asks for more; then its seed
-//! moves on, round by round. The folder `fuzz` drives the same targets by coverage.
+//! moves on, round by round.
 
 use std::time::Duration;
 
