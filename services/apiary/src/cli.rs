@@ -52,6 +52,11 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
     if let Command::Sql(args) = command {
         return commands::sql::run(args, terminal, &interrupt).await;
     }
+    // A write that is dropped may be committed all the same: a commit is not stopped half way.
+    let stopped = match &command {
+        Command::Import(args) => CliError::InterruptedWrite(args.into.to_string()),
+        _ => CliError::Interrupted,
+    };
     let work = async {
         match command {
             Command::Demo(args) => demo::run(args, terminal).await,
@@ -70,7 +75,7 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
     };
     tokio::select! {
         biased;
-        () = interrupt.asked() => Err(CliError::Interrupted),
+        () = interrupt.asked() => Err(stopped),
         done = work => done,
     }
 }

@@ -55,6 +55,9 @@ pub(crate) enum CliError {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// Ctrl-C while something was being written to this frame.
+    #[error("interrupted; whether the file that was under way is in {0} is not known")]
+    InterruptedWrite(String),
 }
 
 impl CliError {
@@ -86,7 +89,7 @@ impl CliError {
             Self::Rows(_) => ErrorKind::Internal,
             Self::Io { .. } => ErrorKind::Storage,
             Self::Refused { kind, .. } => *kind,
-            Self::Interrupted => ErrorKind::Cancelled,
+            Self::Interrupted | Self::InterruptedWrite(_) => ErrorKind::Cancelled,
         }
     }
 
@@ -99,6 +102,7 @@ impl CliError {
             Self::Ingest(error) => error.hint(),
             Self::Board(error) => error.hint(),
             Self::Refused { hint, .. } => hint.clone(),
+            Self::InterruptedWrite(frame) => Some(format!("look before you import it again: apiary history {frame}")),
             _ => None,
         }
     }
@@ -151,6 +155,9 @@ mod tests {
     fn usage_errors_leave_with_2_and_interruptions_with_130() {
         assert_eq!(CliError::usage("a", "b").kind().exit_code(), 2);
         assert_eq!(CliError::Interrupted.kind().exit_code(), 130);
+        let write = CliError::InterruptedWrite("h.b.t".to_owned());
+        assert_eq!(write.kind().exit_code(), 130);
+        assert!(write.to_string().contains("not known") && write.hint().is_some_and(|hint| hint.contains("h.b.t")));
     }
 
     #[test]

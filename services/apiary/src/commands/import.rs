@@ -48,17 +48,17 @@ async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<
     for path in &args.files {
         let before = SystemClock.monotonic();
         let source = open(path.clone(), frame.clone()).await?;
-        let mut is_new = false;
+        let mut made = None;
         if frame.is_none() {
-            let (schema, created) = create(client, args, &source.schema, terminal).await?;
-            (frame, is_new) = (Some(schema), created);
+            let (schema, folder) = create(client, args, &source.schema, terminal).await?;
+            (frame, made) = (Some(schema), folder);
         }
-        let written = match one(client, source, args, terminal).await {
-            Err(error) if is_new => {
-                take_back(client, args, terminal).await;
+        let written = match (one(client, source, args, terminal).await, made) {
+            (Err(error), Some(folder)) => {
+                take_back(client, args, &folder, terminal).await;
                 return Err(error);
             }
-            written => written?,
+            (written, _) => written?,
         };
         let spent = SystemClock.monotonic().saturating_sub(before);
         terminal.line(report(&path.display().to_string(), &written, spent));
@@ -110,33 +110,40 @@ async fn open(path: PathBuf, like: Option<SchemaRef>) -> Result<FileSource, CliE
     Ok(opened.map_err(broke)??)
 }
 
-/// Drops the frame that this import created and into which nothing went. Should there be rows in it, it stays.
-async fn take_back(client: &Client, args: &ImportArgs, terminal: &Terminal) {
+/// Drops the frame that this import created in this folder and into which nothing went. Should there be rows in it, or
+/// should its name mean another frame by now, it stays.
+async fn take_back(client: &Client, args: &ImportArgs, folder: &str, terminal: &Terminal) {
     let path = &args.into;
+    if !client.describe_frame(path).await.is_ok_and(|there| there.folder == folder) {
+        return;
+    }
     if client.drop_frame_at(path, 0).await.is_ok() {
         terminal.note(terminal.paint(Ink::Dim, format_args!("dropped {path}, which is empty")));
     }
 }
 
-/// Creates the frame for a file's columns, and what it stands in; its schema, and whether it is new.
+/// Creates the frame for a file's columns, and what it stands in; its schema, and its folder if it is new.
 async fn create(
     client: &Client,
     args: &ImportArgs,
     columns: &Schema,
     terminal: &Terminal,
-) -> Result<(SchemaRef, bool), CliError> {
+) -> Result<(SchemaRef, Option<String>), CliError> {
     let path = &args.into;
     let schema = storable_schema(columns)?;
     there(client.create_hive(path.hive.as_str()).await)?;
     there(client.create_box(path.hive.as_str(), path.box_name.as_str()).await)?;
-    let is_new = client.create_frame(path, &schema, &args.partition_by).await?;
+    if !client.create_frame(path, &schema, &args.partition_by).await? {
+        return Ok((schema, None));
+    }
+    let folder = client.describe_frame(path).await?.folder;
     let by = match args.partition_by.as_slice() {
         [] => String::new(),
         by => format!(", parted by {}", by.join(", ")),
     };
     let columns = units::counted(schema.fields().len() as u64, "column");
     terminal.note(terminal.paint(Ink::Dim, format_args!("created {path}: {columns}{by}")));
-    Ok((schema, is_new))
+    Ok((schema, Some(folder)))
 }
 
 /// A hive or box that is there in another spelling is there.
