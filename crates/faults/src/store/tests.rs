@@ -1,7 +1,7 @@
 //! Each fault does what its name says, and nothing else.
 
 use apiary_core::{ManualClock, clock::within};
-use object_store::ObjectStoreExt;
+use object_store::{MultipartUpload, ObjectStoreExt, PutMode, PutOptions, PutResult};
 
 use super::*;
 use crate::MemoryStore;
