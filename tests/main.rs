@@ -7,4 +7,5 @@ mod promises;
 mod sim;
 mod store_conformance;
 mod store_kill;
+mod swapped;
 mod tidy;

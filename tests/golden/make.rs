@@ -125,7 +125,7 @@ async fn upload(
     let format = CellFormat::new(schema, &delta_schema::storage_schema(schema).unwrap());
     let mut writer = CellWriter::new(&format).unwrap();
     writer.append(GroupEncoder::new(&format).unwrap().encode(std::slice::from_ref(rows)).unwrap()).unwrap();
-    let cell = writer.finish().unwrap();
+    let cell = writer.finish(&id.txn, id.n as usize).unwrap();
     colony.bucket.put(&layout::cell(&record.folder, &id.txn, id.n as usize), cell.bytes.clone()).await.unwrap();
     let facts = CellFacts {
         folder: record.folder.clone(),

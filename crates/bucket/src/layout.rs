@@ -320,6 +320,12 @@ pub fn parse_cell_path(path: &str) -> Option<(TxnId, usize)> {
     Some((txn.parse().ok()?, digits(n)?))
 }
 
+/// Reads [`cell`], whatever the folder.
+#[must_use]
+pub(crate) fn parse_cell(key: &str) -> Option<(TxnId, usize)> {
+    parse_cell_path(&key[key.rfind("/cells/")? + 1..])
+}
+
 /// A frame's cells.
 #[must_use]
 pub fn cells_prefix(folder: &str) -> String {

@@ -1,24 +1,36 @@
-//! Checksums of a cell's blocks, inside the cell: what lets a query trust the few ranges it reads.
+//! Checksums of a cell's blocks and the cell's own name, inside the cell: what lets a query trust the few ranges it
+//! reads, and that they are ranges of the cell it asked for.
 //!
 //! The ledger's SHA-256 is of the whole file, and a query reads a part. Parquet's own page checksums leave out what
 //! steers a reader most: footer, page headers and indexes. So a cell carries a sum of each block, where every Parquet
 //! reader looks past it: in front of the footer, which is found from the end.
 //!
 //! ```text
-//! data, in blocks of 64 KiB | crc32 of each block | magic · data bytes · crc32 of the tail · crc32 of these sums | tail
+//! data, in blocks of 64 KiB | crc32 of each block | name | magic · data bytes · crc32 of the tail · crc32 of these | tail
 //!                                                                                      Parquet's footer, its length, PAR1
 //! ```
 //!
-//! All is covered: the data by the blocks' sums, those by their own, the tail by one more. A file without sums is read
-//! as it is: cells of the first colonies have none. Nothing in here touches a store.
+//! All is covered: the data by the blocks' sums, those and the name by one of their own, the tail by one more. The name
+//! is the transaction's id and the cell's number in it, which no other cell of any frame has: a whole cell in another's
+//! place is undamaged in itself, and only its name tells (`docs/adr/0007-a-cell-knows-its-name.md`). A file without sums
+//! is read as it is, and one without a name whatever its place: cells of the first colonies have none. Nothing in here
+//! touches a store.
 
 use std::ops::Range;
+
+use apiary_core::TxnId;
 
 /// Bytes under one sum: small beside what a scan reads at once, large beside its four bytes of sum.
 pub(crate) const BLOCK_BYTES: u64 = 64 * 1024;
 
 /// What stands before the tail, to be found and to be told from anything else.
-const MAGIC: [u8; 8] = *b"APSUMS\x00\x01";
+const MAGIC: [u8; 8] = *b"APSUMS\x00\x02";
+
+/// The same in cells of the first programs, which have no name.
+const MAGIC_UNNAMED: [u8; 8] = *b"APSUMS\x00\x01";
+
+/// Transaction, number.
+const NAME_BYTES: usize = 16 + 4;
 
 /// Magic, data bytes, sum of the tail, sum of the sums.
 const TRAILER_BYTES: usize = 8 + 8 + 4 + 4;
@@ -29,14 +41,48 @@ const END_BYTES: usize = 8;
 /// The name that a Parquet file ends with.
 const PARQUET: &[u8] = b"PAR1";
 
-/// A whole Parquet file with sums put into it; `None` if it is no Parquet file.
+/// A cell's name: the transaction that wrote it, and its number in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) txn: TxnId,
+    pub(crate) n: u32,
+}
+
+impl Name {
+    fn bytes(self) -> [u8; NAME_BYTES] {
+        let mut bytes = [0; NAME_BYTES];
+        bytes[..16].copy_from_slice(self.txn.uuid().as_bytes());
+        bytes[16..].copy_from_slice(&self.n.to_le_bytes());
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (txn, n) = bytes.split_first_chunk::<16>()?;
+        Some(Self { txn: TxnId::from_bytes(*txn), n: u32::from_le_bytes(n.try_into().ok()?) })
+    }
+}
+
+/// The `n`th cell of a transaction: a whole Parquet file, with sums and its name put into it; `None` if it is no
+/// Parquet file.
 #[must_use]
-pub fn with_sums(mut file: Vec<u8>) -> Option<Vec<u8>> {
+pub fn with_sums(file: Vec<u8>, txn: &TxnId, n: usize) -> Option<Vec<u8>> {
+    let name = Name { txn: *txn, n: u32::try_from(n).ok()? };
+    put_in(file, &name.bytes(), MAGIC)
+}
+
+/// A whole Parquet file with sums put into it that is no frame's cell; `None` if it is no Parquet file.
+#[must_use]
+pub fn with_sums_unnamed(file: Vec<u8>) -> Option<Vec<u8>> {
+    put_in(file, &[], MAGIC_UNNAMED)
+}
+
+fn put_in(mut file: Vec<u8>, name: &[u8], magic: [u8; 8]) -> Option<Vec<u8>> {
     let tail = tail_bytes(&file)?;
     let data = file.len().checked_sub(tail)?;
     let blocks = file[..data].chunks(usize::try_from(BLOCK_BYTES).ok()?);
     let mut sums: Vec<u8> = blocks.flat_map(|block| crc32fast::hash(block).to_le_bytes()).collect();
-    sums.extend(MAGIC);
+    sums.extend(name);
+    sums.extend(magic);
     sums.extend((data as u64).to_le_bytes());
     sums.extend(crc32fast::hash(&file[data..]).to_le_bytes());
     sums.extend(crc32fast::hash(&sums).to_le_bytes());
@@ -70,6 +116,7 @@ pub(crate) enum Found {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sums {
     pub(crate) size: u64,
+    pub(crate) name: Option<Name>,
     data: u64,
     blocks: Vec<u32>,
     /// The sum of all that comes after the data.
@@ -80,7 +127,7 @@ impl Sums {
     /// Reads the sums of a file of `size` bytes that ends with `suffix`.
     pub(crate) fn find(size: u64, suffix: &[u8]) -> Found {
         // Sums that are not where the footer says: one of the two is wrong.
-        let stray = || suffix.windows(MAGIC.len()).any(|bytes| bytes == MAGIC);
+        let stray = || suffix.windows(MAGIC.len()).any(|bytes| bytes == MAGIC || bytes == MAGIC_UNNAMED);
         let none = || if stray() { Found::Damaged } else { Found::None };
         let Some(tail) = tail_bytes(suffix) else { return none() };
         let needed = (tail + TRAILER_BYTES) as u64;
@@ -89,13 +136,16 @@ impl Sums {
         }
         let Some(at) = suffix.len().checked_sub(tail + TRAILER_BYTES) else { return Found::More(needed) };
         let trailer = &suffix[at..at + TRAILER_BYTES];
-        if trailer[..8] != MAGIC {
-            return none();
-        }
+        let name_bytes = match &trailer[..8] {
+            magic if magic == MAGIC => NAME_BYTES,
+            magic if magic == MAGIC_UNNAMED => 0,
+            _ => return none(),
+        };
         let data = number(&trailer[8..16]);
         let count = data.div_ceil(BLOCK_BYTES);
+        let beside = needed + name_bytes as u64;
         let whole =
-            count.checked_mul(4).and_then(|sums| data.checked_add(sums)).and_then(|sum| sum.checked_add(needed));
+            count.checked_mul(4).and_then(|sums| data.checked_add(sums)).and_then(|sum| sum.checked_add(beside));
         if whole != Some(size) {
             return Found::Damaged;
         }
@@ -108,8 +158,10 @@ impl Sums {
             return Found::Damaged;
         }
         let sum = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte));
-        let blocks = suffix[from..at].chunks(4).map(sum).collect();
-        Found::Sums(Self { size, data, blocks, rest: crc32fast::hash(&suffix[from..]) })
+        let name_at = at - name_bytes;
+        let blocks = suffix[from..name_at].chunks(4).map(sum).collect();
+        let name = Name::read(&suffix[name_at..at]);
+        Found::Sums(Self { size, name, data, blocks, rest: crc32fast::hash(&suffix[from..]) })
     }
 
     /// What must be read to vouch for the bytes of `range`.

@@ -1,8 +1,9 @@
 //! The store that a query reads cells through: nothing of a damaged cell gets past it.
 //!
 //! A read of a cell is widened to whole blocks and each block is compared with its sum (see `sums`). The sums come
-//! with the footer, which a reader asks for first, so they cost no request of their own. What is not a cell, or has no
-//! sums, passes as it is. A block of 64 KiB costs some microseconds to check.
+//! with the footer, which a reader asks for first, so they cost no request of their own. With them comes the cell's
+//! name, which must be that of the key asked for: a whole cell in another's place is as wrong as a broken one. What is
+//! not a cell, or has no sums, passes as it is. A block of 64 KiB costs some microseconds to check.
 
 use std::{
     collections::HashMap,
@@ -98,6 +99,16 @@ fn damaged(path: &Path, what: impl fmt::Display) -> Error {
     Error::Generic { store: "cells", source: why.into() }
 }
 
+/// A cell that knows its name stands nowhere else; one of the first programs knows none.
+fn in_its_place(path: &Path, sums: &Sums) -> Result<()> {
+    let Some(name) = sums.name else { return Ok(()) };
+    let (txn, n) = (name.txn, name.n as usize);
+    if layout::parse_cell(path.as_ref()) == Some((txn, n)) {
+        return Ok(());
+    }
+    Err(damaged(path, format!("another cell, '{}', stands in its place", layout::cell_path(&txn, n))))
+}
+
 impl Verified {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, known: Arc<Mutex<Known>>) -> Self {
         Self { inner, known }
@@ -123,6 +134,7 @@ impl Verified {
     }
 
     /// Looks for a file's sums in `piece`, or in its end if that is elsewhere; returns what it read for that.
+    /// A file that knows its name must be the one asked for.
     async fn look(&self, path: &Path, piece: &Piece) -> Result<(Option<Arc<Sums>>, Option<Piece>)> {
         let size = piece.meta.size;
         let mut read = None;
@@ -133,7 +145,10 @@ impl Verified {
         for _ in 0..3 {
             let suffix = read.as_ref().unwrap_or(piece);
             let found = match Sums::find(size, &suffix.bytes) {
-                Found::Sums(sums) => Some(Arc::new(sums)),
+                Found::Sums(sums) => {
+                    in_its_place(path, &sums)?;
+                    Some(Arc::new(sums))
+                }
                 Found::None => None,
                 Found::Damaged => return Err(damaged(path, "its checksums and its footer do not fit")),
                 Found::More(bytes) => {

@@ -1,13 +1,13 @@
 //! Row groups to one cell: strings encoded groups together, closes the Parquet file, puts the sums of its blocks
-//! into it, takes its SHA-256.
+//! and its name into it, takes its SHA-256.
 //!
 //! The cell is built in memory: a cell aims at a quarter of a chamber, and its name, statistics and checksum must be
 //! known before anything of it is in the bucket.
 
 use std::{fmt, sync::Arc};
 
-use apiary_bucket::sums::with_sums;
-use apiary_core::CellStats;
+use apiary_bucket::sums::{with_sums, with_sums_unnamed};
+use apiary_core::{CellStats, TxnId};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use parquet::{arrow::ArrowWriter, file::writer::SerializedFileWriter};
@@ -75,8 +75,13 @@ impl CellWriter {
         self.file.bytes_written() as u64
     }
 
-    /// Closes the file, puts the sums of its blocks into it and takes its checksum: CPU work in the order of 1 ms per MB.
-    pub fn finish(self) -> Result<EncodedCell> {
+    /// Closes the file, puts the sums of its blocks and its name (the `n`th cell of `txn`) into it, and takes its
+    /// checksum: CPU work in the order of 1 ms per MB.
+    pub fn finish(self, txn: &TxnId, n: usize) -> Result<EncodedCell> {
+        self.close(|file| with_sums(file, txn, n))
+    }
+
+    fn close(self, with_sums: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) -> Result<EncodedCell> {
         let file = with_sums(self.file.into_inner()?).ok_or_else(|| CellError::Corrupt {
             reason: "the Parquet writer's file does not end like one".to_owned(),
         })?;
@@ -92,7 +97,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Encodes `batches` of `schema` as one cell, in as few row groups of even size as the options allow.
+/// Encodes `batches` of `schema` as one Parquet file that is no frame's cell and has no name, in as few row groups of even size as the options allow.
 pub fn encode_cell(schema: &SchemaRef, batches: &[RecordBatch], options: &CellOptions) -> Result<EncodedCell> {
     let format = CellFormat::plain(schema, options);
     let encoder = GroupEncoder::new(&format)?;
@@ -106,7 +111,7 @@ pub fn encode_cell(schema: &SchemaRef, batches: &[RecordBatch], options: &CellOp
     while pending.rows() > 0 {
         writer.append(encoder.encode(&pending.take(group_rows))?)?;
     }
-    writer.finish()
+    writer.close(with_sums_unnamed)
 }
 
 #[cfg(test)]

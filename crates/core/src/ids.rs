@@ -39,6 +39,12 @@ macro_rules! uuid_id {
                 Self(time_ordered(clock, rng))
             }
 
+            /// The id of these bytes.
+            #[must_use]
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
             /// The uuid inside.
             #[must_use]
             pub fn uuid(self) -> Uuid {
@@ -196,6 +202,7 @@ mod tests {
     fn an_id_reads_what_it_writes() {
         let id = TxnId::new(&SystemClock, &SeededRng::new(1));
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(TxnId::from_bytes(*id.uuid().as_bytes()), id);
         assert_eq!(id.uuid().get_version_num(), 7);
     }
 

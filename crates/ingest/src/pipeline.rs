@@ -174,7 +174,7 @@ async fn upload(
     cell: CellWriter,
     partition_values: PartitionText,
 ) -> Result<CellEntry> {
-    let cell = tokio::task::spawn_blocking(move || cell.finish()).await.map_err(ended_early)??;
+    let cell = tokio::task::spawn_blocking(move || cell.finish(&txn, n)).await.map_err(ended_early)??;
     let key = layout::cell(folder, &txn, n);
     let size_bytes = cell.bytes.len() as u64;
     let put = timeout(UPLOAD_TIME_MAX, bucket.put(&key, cell.bytes)).await;

@@ -1,6 +1,12 @@
 //! Sums find every change, and are found wherever the file is cut for reading.
 
+use apiary_core::{ManualClock, SeededRng};
+
 use super::*;
+
+fn txn() -> TxnId {
+    TxnId::new(&ManualClock::new(), &SeededRng::new(1))
+}
 
 /// Something that ends like a Parquet file.
 fn file(data: usize, footer: usize) -> Vec<u8> {
@@ -20,7 +26,7 @@ fn sums(file: &[u8]) -> Sums {
 #[test]
 fn every_range_can_be_vouched_for() {
     for data in [0, 1, 65_536, 65_537, 300_000] {
-        let file = with_sums(file(data, 500)).unwrap();
+        let file = with_sums(file(data, 500), &txn(), 3).unwrap();
         let (sums, size) = (sums(&file), file.len() as u64);
         for range in [
             0..1,
@@ -42,7 +48,7 @@ fn every_range_can_be_vouched_for() {
 
 #[test]
 fn every_flipped_bit_is_found_or_changes_nothing_that_is_read() {
-    let whole = with_sums(file(70_000, 300)).unwrap();
+    let whole = with_sums(file(70_000, 300), &txn(), 3).unwrap();
     let size = whole.len() as u64;
     for at in (0..whole.len()).step_by(97).chain(whole.len() - 400..whole.len()) {
         let mut broken = whole.clone();
@@ -62,7 +68,7 @@ fn every_flipped_bit_is_found_or_changes_nothing_that_is_read() {
 
 #[test]
 fn a_short_end_says_how_much_more_is_needed() {
-    let file = with_sums(file(700_000, 5_000)).unwrap();
+    let file = with_sums(file(700_000, 5_000), &txn(), 3).unwrap();
     let size = file.len() as u64;
     for given in [8, 100, 5_000, 5_020, 5_040] {
         let mut suffix = given;
@@ -84,5 +90,38 @@ fn files_without_sums_have_none_and_no_file_is_too_odd() {
     assert!(matches!(Sums::find(0, b""), Found::None));
     assert!(matches!(Sums::find(8, b"\xff\xff\xff\xffPAR1"), Found::None));
     assert!(matches!(Sums::find(12, b"\x04\0\0\0PAR1"), Found::None));
-    assert!(with_sums(b"PAR1".to_vec()).is_none() && with_sums(vec![0xff; 100]).is_none());
+    let cut = |bytes: Vec<u8>| with_sums(bytes, &txn(), 0).is_none();
+    assert!(cut(b"PAR1".to_vec()) && cut(vec![0xff; 100]));
+}
+
+#[test]
+fn a_file_knows_its_name_and_one_of_the_first_programs_knows_none() {
+    for data in [0, 70_000, 400_000] {
+        for n in [0, 7, 1_000] {
+            let named = with_sums(file(data, 300), &txn(), n).unwrap();
+            assert_eq!(sums(&named).name, Some(Name { txn: txn(), n: n as u32 }), "{data}");
+        }
+        let unnamed = with_sums_unnamed(file(data, 300)).unwrap();
+        assert_eq!((sums(&unnamed).name, sums(&unnamed).check(&(0..unnamed.len() as u64), &unnamed)), (None, Ok(())));
+    }
+}
+
+#[test]
+fn a_name_that_is_changed_or_taken_away_is_damage() {
+    let whole = with_sums(file(70_000, 300), &txn(), 3).unwrap();
+    let size = whole.len() as u64;
+    let magic = whole.windows(8).position(|bytes| bytes == MAGIC).unwrap();
+    for at in magic - NAME_BYTES..magic {
+        for bit in 0..8 {
+            let mut broken = whole.clone();
+            broken[at] ^= 1 << bit;
+            assert!(matches!(Sums::find(size, &broken), Found::Damaged), "{at}");
+        }
+    }
+    let mut older = whole.clone();
+    older[magic..magic + 8].copy_from_slice(&MAGIC_UNNAMED);
+    assert!(matches!(Sums::find(size, &older), Found::Damaged));
+    let mut cut = whole;
+    cut.drain(magic - NAME_BYTES..magic);
+    assert!(matches!(Sums::find(cut.len() as u64, &cut), Found::Damaged));
 }

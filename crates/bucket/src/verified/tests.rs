@@ -6,9 +6,9 @@ use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rule};
 use object_store::ObjectStoreExt;
 
 use super::*;
-use crate::sums::with_sums;
+use crate::sums::{with_sums, with_sums_unnamed};
 
-const CELL: &str = "h/b/f/cells/x-00.parquet";
+const CELL: &str = "h/b/f/cells/01a1fdb8-70a5-7c94-86c8-9e5fcd275262-00.parquet";
 
 struct Kit {
     memory: MemoryStore,
@@ -25,10 +25,15 @@ fn kit() -> Kit {
 }
 
 fn file(data: usize, footer: usize) -> Bytes {
+    let (txn, n) = layout::parse_cell(CELL).unwrap();
+    with_sums(plain(data, footer), &txn, n).unwrap().into()
+}
+
+fn plain(data: usize, footer: usize) -> Vec<u8> {
     let mut file: Vec<u8> = (0..data + footer).map(|i| (i * 7 / 3) as u8).collect();
     file.extend(u32::try_from(footer).unwrap().to_le_bytes());
     file.extend(b"PAR1");
-    with_sums(file).unwrap().into()
+    file
 }
 
 #[tokio::test]
@@ -106,6 +111,34 @@ async fn a_body_that_ends_early_is_noticed() {
     let error = kit.store.get_range(&Path::from(CELL), 0..100_000).await.unwrap_err();
     assert!(error.to_string().contains(DAMAGED), "{error}");
     kit.store.get_range(&Path::from(CELL), 0..100_000).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cell_in_anothers_place_is_an_error_that_names_both_and_costs_no_request() {
+    let size = file(200_000, 700).len() as u64;
+    let (txn, n) = layout::parse_cell(CELL).unwrap();
+    let next = layout::cell("h/b/f", &txn, n + 1);
+    for other in [next.as_str(), "h/b/f/cells/by-hand.parquet"] {
+        for range in [size - 8..size, 0..10, 0..size] {
+            let kit = kit();
+            kit.memory.set(other, Some(file(200_000, 700)));
+            let path = Path::from(other);
+            let alone = kit.store.get_range(&path, range.clone()).await.unwrap_err().to_string();
+            let many = kit.store.get_ranges(&path, &[0..10, range.clone()]).await.unwrap_err().to_string();
+            for error in [alone, many] {
+                assert!(error.contains(other) && error.contains(DAMAGED) && error.contains("another cell"), "{error}");
+                assert!(error.contains("5262-00.parquet"), "{error}");
+            }
+        }
+        let kit = kit();
+        kit.memory.set(other, Some(file(200_000, 700)));
+        kit.store.get_range(&Path::from(other), size - 131_072..size).await.unwrap_err();
+        assert_eq!(kit.faults.count(Op::Get, ""), 1);
+        // A cell of the first programs says nothing about its place.
+        let old: Bytes = with_sums_unnamed(plain(200_000, 700)).unwrap().into();
+        kit.memory.set(other, Some(old.clone()));
+        assert_eq!(kit.store.get_range(&Path::from(other), 0..10).await.unwrap(), old.slice(..10));
+    }
 }
 
 #[tokio::test]

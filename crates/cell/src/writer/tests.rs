@@ -16,6 +16,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::read_cell;
 
+fn txn() -> TxnId {
+    TxnId::new(&apiary_core::ManualClock::new(), &apiary_core::SeededRng::new(1))
+}
+
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("n", DataType::Int64, false),
@@ -62,7 +66,7 @@ fn groups_encoded_apart_make_the_same_cell_as_together() {
         writer.append(group).unwrap();
     }
     assert!(writer.encoded_bytes() >= encoded && encoded > 0);
-    let cell = writer.finish().unwrap();
+    let cell = writer.finish(&txn(), 0).unwrap();
     let (_, rows) = read_cell(cell.bytes, 64).unwrap();
     let rows: Vec<_> = rows.map(|b| b.unwrap()).collect();
     assert_eq!(concat_batches(&schema(), &rows).unwrap(), batch(0, 150));
@@ -77,7 +81,7 @@ fn a_cell_is_stored_in_its_storage_types_and_counted_in_its_exact_ones() {
     let format = CellFormat::new(&exact, &storage);
     let mut writer = CellWriter::new(&format).unwrap();
     writer.append(GroupEncoder::new(&format).unwrap().encode(&[rows]).unwrap()).unwrap();
-    let cell = writer.finish().unwrap();
+    let cell = writer.finish(&txn(), 0).unwrap();
     assert_eq!(cell.stats.columns["u"].max, Some(apiary_core::StatValue::UInt(u64::MAX)));
     assert_eq!(read_cell(cell.bytes, 10).unwrap().0, storage);
 }

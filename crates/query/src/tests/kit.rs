@@ -48,8 +48,8 @@ impl Colony {
         let txn = TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
         let mut adds = Vec::new();
         for (values, part) in batches.iter().flat_map(|batch| partition::split(batch, &by).unwrap()) {
-            let cell = encode(&schema, &part);
             let id = CellId { txn, n: adds.len() as u32 };
+            let cell = encode(&schema, &part, id);
             let text = |(name, value): (&String, &StatValue)| {
                 let field = schema.field_with_name(name).unwrap();
                 (name.clone(), Some(partition_text::to_text(name, value, field.data_type()).unwrap()))
@@ -98,7 +98,7 @@ impl Colony {
     }
 }
 
-fn encode(schema: &SchemaRef, rows: &RecordBatch) -> apiary_cell::EncodedCell {
+fn encode(schema: &SchemaRef, rows: &RecordBatch, id: CellId) -> apiary_cell::EncodedCell {
     let format = CellFormat::new(schema, &delta_schema::storage_schema(schema).unwrap());
     let encoder = GroupEncoder::new(&format).unwrap();
     let mut writer = CellWriter::new(&format).unwrap();
@@ -107,7 +107,7 @@ fn encode(schema: &SchemaRef, rows: &RecordBatch) -> apiary_cell::EncodedCell {
         let group = rows.slice(start, half.min(rows.num_rows() - start));
         writer.append(encoder.encode(&[group]).unwrap()).unwrap();
     }
-    writer.finish().unwrap()
+    writer.finish(&id.txn, id.n as usize).unwrap()
 }
 
 pub(super) fn query(sql: &str) -> Result<QueryStatement> {
