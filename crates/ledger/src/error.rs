@@ -29,6 +29,14 @@ pub enum LedgerError {
         /// What is wrong with it.
         why: String,
     },
+    /// A frame of whose ledger nothing is left.
+    #[error(
+        "the object '{object}' is missing, and with it the whole ledger: the registry names the frame, and there is no entry and no checkpoint"
+    )]
+    LedgerMissing {
+        /// Where its first entry should be.
+        object: String,
+    },
     /// An object that a newer version of the program wrote.
     #[error("the object '{object}' needs {needs}, which this version does not know; upgrade this node")]
     Newer {
@@ -206,7 +214,7 @@ impl LedgerError {
             | Self::Transaction { .. }
             | Self::NotEmpty { .. }
             | Self::Retention { .. } => ErrorKind::InvalidInput,
-            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Corrupt { .. } | Self::LedgerMissing { .. } => ErrorKind::Corrupt,
             Self::Newer { .. } => ErrorKind::Unsupported,
             Self::NotFound { .. } | Self::Dropped { .. } | Self::NoSuchVersion { .. } => ErrorKind::NotFound,
             Self::AlreadyExists { .. } | Self::Taken { .. } => ErrorKind::AlreadyExists,
@@ -232,6 +240,10 @@ impl LedgerError {
                 Some(format!("drop what is in it first, or all at once: DROP {} … CASCADE", what.to_uppercase()))
             }
             Self::Corrupt { .. } => Some("restore the object from a backup or the store's version history".to_owned()),
+            Self::LedgerMissing { .. } => {
+                let restore = "restore the frame's folder from a backup or the store's version history";
+                Some(format!("{restore}; or DROP FRAME takes the name away"))
+            }
             _ => None,
         }
     }

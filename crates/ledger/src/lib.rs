@@ -59,7 +59,7 @@ pub use cells::{Cells, Chunk};
 pub use error::{LedgerError, Result};
 pub use frames::{CheckpointReport, CleanReport, Frames, History, HistoryEntry, LogLook, Moved, Problem, VerifyReport};
 pub use namespace::{FrameRecord, Namespace};
-pub use registry::Registry;
+pub use registry::{DropReport, Registry};
 pub use snapshot::{Snapshot, Tail};
 pub use spec::FrameSpec;
 pub use transaction::{CellFilter, Change, CommitOutcome, IdempotencyKey, Kind, PartitionValues, Scope, Transaction};

@@ -32,6 +32,8 @@ mod create;
 mod drop;
 mod rename;
 
+pub use self::drop::DropReport;
+
 /// How often a change is decided again because others came first.
 const ROUNDS_MAX: u32 = 20;
 

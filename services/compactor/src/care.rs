@@ -110,7 +110,12 @@ impl Care {
 
     async fn vacuum(&self, record: &FrameRecord, options: &VacuumOptions) -> Result<bool> {
         match self.frames.vacuum(record, options).await {
-            Ok(report) => Ok(report.more),
+            Ok(report) => {
+                if let Some(why) = report.refused() {
+                    tracing::error!(frame = %record.path, why, "a frame is not vacuumed");
+                }
+                Ok(report.more)
+            }
             // Its folder is the sweep's.
             Err(LedgerError::Dropped { .. }) => Ok(false),
             Err(error) => Err(error.into()),

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use apiary_bucket::Bucket;
+use apiary_bucket::{Bucket, Key, layout};
 use apiary_core::{Clock, ErrorKind, FramePath, ManualClock, SeededRng};
 use apiary_faults::MemoryStore;
 use apiary_ingest::{AppendOptions, Ingest, IngestSettings};
 use apiary_ledger::{FrameSpec, Frames, Registry};
 use apiary_node::{Listener, Node, NodeSettings, Role};
-use apiary_proto::Client;
+use apiary_proto::{
+    Client,
+    v1::{VacuumReport, VacuumRequest},
+};
 use apiary_swarm::behaviour::temperature::Regime;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use futures::stream;
@@ -21,40 +24,82 @@ fn rows(from: i64) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("n", numbers, true)]).unwrap()
 }
 
-#[tokio::test]
-async fn small_cells_are_merged_when_asked_and_no_row_is_lost() {
-    let (bucket, folder) = (Bucket::in_memory(), tempfile::tempdir().unwrap());
+/// A bucket of frames with some small cells each.
+async fn bucket_of(paths: &[&FramePath], appends: i64) -> (Bucket, Registry, Frames) {
+    let bucket = Bucket::in_memory();
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
-    let path = FramePath::new("demo", "numbers", "small").unwrap();
-    registry.create_hive(&path.hive).await.unwrap();
-    registry.create_box(&path.hive, &path.box_name).await.unwrap();
-    let spec = FrameSpec { schema: rows(0).schema(), partition_by: Vec::new() };
-    registry.create_frame(&path, &spec).await.unwrap();
     let settings = IngestSettings { chamber_bytes: 256 << 20, node: "test".to_owned() };
     let ingest = Ingest::new(bucket.clone(), registry.clone(), frames.clone(), settings);
-    for n in 0..9 {
-        let options = AppendOptions { idempotency_key: None, principal: "test".to_owned() };
-        ingest.append(&path, rows(0).schema(), stream::iter([Ok(rows(n * 10))]), options).await.unwrap();
+    for path in paths {
+        registry.create_hive(&path.hive).await.unwrap();
+        registry.create_box(&path.hive, &path.box_name).await.unwrap();
+        let spec = FrameSpec { schema: rows(0).schema(), partition_by: Vec::new() };
+        registry.create_frame(path, &spec).await.unwrap();
+        for n in 0..appends {
+            let options = AppendOptions { idempotency_key: None, principal: "test".to_owned() };
+            ingest.append(path, rows(0).schema(), stream::iter([Ok(rows(n * 10))]), options).await.unwrap();
+        }
     }
+    (bucket, registry, frames)
+}
 
+/// A compactor on a bucket, while `work` talks to it.
+async fn with_compactor<F: Future<Output = ()>>(bucket: &Bucket, work: impl FnOnce(Client) -> F) {
+    let folder = tempfile::tempdir().unwrap();
     let settings = NodeSettings { roles: vec![Role::Compactor], ..NodeSettings::new(bucket.uri(), folder.path()) };
     let node = Node::join(bucket.clone(), settings).await.unwrap();
     let (listener, channel) = Listener::memory();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(crate::run(node, listener, shutdown.clone()));
-    let client = Client::over(channel);
-    let merged = client.compact(&path).await.unwrap();
-    assert_eq!((merged.cells_before, merged.cells_after, merged.groups_skipped), (9, 1, 0));
-    let nowhere = FramePath::new("demo", "numbers", "smal").unwrap();
-    assert_eq!(client.compact(&nowhere).await.unwrap_err().kind, ErrorKind::NotFound);
+    work(Client::over(channel)).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
 
+#[tokio::test]
+async fn small_cells_are_merged_when_asked_and_no_row_is_lost() {
+    let path = FramePath::new("demo", "numbers", "small").unwrap();
+    let (bucket, registry, frames) = bucket_of(&[&path], 9).await;
+    with_compactor(&bucket, |client| async move {
+        let merged = client.compact(&path).await.unwrap();
+        assert_eq!((merged.cells_before, merged.cells_after, merged.groups_skipped), (9, 1, 0));
+        let nowhere = FramePath::new("demo", "numbers", "smal").unwrap();
+        assert_eq!(client.compact(&nowhere).await.unwrap_err().kind, ErrorKind::NotFound);
+    })
+    .await;
     let namespace = registry.namespace().await.unwrap();
     let record = namespace.frame("demo", "numbers", "small").unwrap();
     let snapshot = frames.snapshot(&record).await.unwrap();
     assert_eq!((snapshot.rows(), snapshot.cells.len()), (90, 1));
-    drop(client);
-    shutdown.cancel();
-    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_vacuum_of_the_bucket_goes_on_with_the_frames_that_are_whole_and_tells_of_the_others() {
+    let paths = ["a", "lost", "torn", "z"].map(|name| FramePath::new("demo", "numbers", name).unwrap());
+    let (bucket, registry, frames) = bucket_of(&paths.each_ref(), 1).await;
+    let names = registry.namespace().await.unwrap();
+    let record = |name| names.frame("demo", "numbers", name).unwrap();
+    for object in bucket.list(&layout::ledger_prefix(&record("lost").folder), None, 100).await.unwrap() {
+        bucket.delete(&Key::parse(&object.key).unwrap()).await.unwrap();
+    }
+    bucket.delete(&frames.snapshot(&record("torn")).await.unwrap().cells[0].key()).await.unwrap();
+    with_compactor(&bucket, |client| async move {
+        let mut told = Vec::new();
+        let request = VacuumRequest { run: true, ..VacuumRequest::default() };
+        client.vacuum(request, |report| told.push(report)).await.unwrap();
+        let of = |name: &str| {
+            let is = |report: &&VacuumReport| report.frame.as_ref().is_some_and(|frame| frame.frame == name);
+            told.iter().find(is).unwrap()
+        };
+        assert_eq!(told.len(), 5, "four frames and the rest of the bucket");
+        for whole in ["a", "z"] {
+            assert!(of(whole).refused.is_empty() && of(whole).current_files == 1, "{told:?}");
+        }
+        assert!(of("lost").refused.contains("the whole ledger"), "{told:?}");
+        assert!(of("torn").refused.contains("1 cell of version 1 is missing"), "{told:?}");
+        assert!(told[4].frame.is_none() && told[4].refused.is_empty(), "{told:?}");
+    })
+    .await;
 }
 
 #[tokio::test]

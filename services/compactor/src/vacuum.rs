@@ -15,7 +15,7 @@ use futures::{
 };
 use tonic::Status;
 
-use crate::{Result, maintenance::Maintenance};
+use crate::{CompactorError, Result, maintenance::Maintenance};
 
 /// Reports as they are made; a vacuum that could not be made ends them.
 pub(crate) type VacuumReports = BoxStream<'static, Result<VacuumReport, Status>>;
@@ -38,8 +38,9 @@ pub(crate) async fn vacuum(service: Maintenance, request: VacuumRequest) -> Resu
         async move {
             match one(&service, &record, &options).await {
                 // What is dropped meanwhile comes with the rest.
-                Err(crate::CompactorError::Ledger(LedgerError::Dropped { .. })) => None,
-                report => Some(report.map_err(Status::from)),
+                Err(CompactorError::Ledger(LedgerError::Dropped { .. })) => None,
+                Err(error) => Some(failed(&record.path, error, options.run)),
+                Ok(report) => Some(Ok(report)),
             }
         }
     });
@@ -62,7 +63,21 @@ fn options(service: &Maintenance, request: &VacuumRequest) -> Result<VacuumOptio
 async fn one(service: &Maintenance, record: &FrameRecord, options: &VacuumOptions) -> Result<VacuumReport> {
     let _bee = service.node.bees.lease(&service.shutdown).await?;
     let found = service.frames.vacuum(record, options).await?;
+    if let Some(why) = found.refused() {
+        tracing::error!(frame = %record.path, why, "a frame is not vacuumed");
+    }
     Ok(report(&record.path, found))
+}
+
+/// What is told of a frame that cannot be vacuumed, when the others can: its own ledger or its own cells are at fault.
+fn failed(frame: &FramePath, error: CompactorError, run: bool) -> Result<VacuumReport, Status> {
+    use ErrorKind::{Conflict, Corrupt, NotFound, OutcomeUnknown, Unsupported};
+    if !matches!(error.kind(), Conflict | Corrupt | NotFound | OutcomeUnknown | Unsupported) {
+        return Err(error.into());
+    }
+    tracing::warn!(%frame, %error, "a frame is not vacuumed");
+    let refused = format!("'{frame}' was not vacuumed: {error}");
+    Ok(VacuumReport { frame: Some(frame.into()), run, refused, ..VacuumReport::default() })
 }
 
 async fn rest(service: &Maintenance, options: &VacuumOptions) -> Result<VacuumReport> {
@@ -70,6 +85,7 @@ async fn rest(service: &Maintenance, options: &VacuumOptions) -> Result<VacuumRe
 }
 
 fn report(frame: &FramePath, found: ledger::VacuumReport) -> VacuumReport {
+    let refused = found.refused().unwrap_or_default();
     let number = |version: Option<Version>| version.map(|Version(version)| version);
     let file = |file: FileFate| VacuumFile {
         bytes: file.bytes,
@@ -95,7 +111,7 @@ fn report(frame: &FramePath, found: ledger::VacuumReport) -> VacuumReport {
         files: found.files.into_iter().map(file).collect(),
         opened_version: number(found.opened),
         closed_version: number(found.closed),
-        refused: String::new(),
+        refused,
     }
 }
 

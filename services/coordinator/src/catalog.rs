@@ -1,7 +1,7 @@
 //! `CatalogService`: hives, boxes, frames. Names are checked here, once; the registry decides.
 
 use apiary_core::{BoxName, FramePath, HiveName, Version, names::fold};
-use apiary_ledger::Namespace;
+use apiary_ledger::{DropReport, Namespace};
 use apiary_proto::{
     convert,
     v1::{
@@ -32,8 +32,9 @@ fn created(created: bool) -> Response<CreateResponse> {
     Response::new(CreateResponse { created })
 }
 
-fn dropped(dropped: bool) -> Response<DropResponse> {
-    Response::new(DropResponse { dropped })
+fn dropped(report: Option<DropReport>) -> Response<DropResponse> {
+    let note = report.as_ref().and_then(DropReport::note).unwrap_or_default();
+    Response::new(DropResponse { dropped: report.is_some(), note })
 }
 
 fn renamed(_: bool) -> Response<RenameResponse> {

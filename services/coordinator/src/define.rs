@@ -6,7 +6,7 @@
 
 use apiary_core::{ErrorKind, Version};
 use apiary_ingest::storable_schema;
-use apiary_ledger::{FrameSpec, LedgerError, Namespace};
+use apiary_ledger::{DropReport, FrameSpec, LedgerError, Namespace};
 use apiary_query::Place;
 use arrow::datatypes::{FieldRef, Schema};
 
@@ -39,8 +39,8 @@ pub(crate) struct Dropping {
     pub(crate) expected: Option<Version>,
 }
 
-/// Drops what is there. False: it is not there, and that is no error.
-pub(crate) async fn drop(state: &State, place: Place, how: Dropping) -> Result<bool> {
+/// Drops what is there. `None`: it is not there, and that is no error.
+pub(crate) async fn drop(state: &State, place: Place, how: Dropping) -> Result<Option<DropReport>> {
     let dropped = whole(state, move |state| async move {
         match place {
             Place::Hive(hive) => state.registry.drop_hive(&hive, how.cascade).await,
@@ -49,8 +49,8 @@ pub(crate) async fn drop(state: &State, place: Place, how: Dropping) -> Result<b
         }
     });
     match dropped.await {
-        Ok(()) => Ok(true),
-        Err(error) if how.if_exists && error.kind() == ErrorKind::NotFound => Ok(false),
+        Ok(report) => Ok(Some(report)),
+        Err(error) if how.if_exists && error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use super::Frames;
 use crate::{
     FrameRecord, LedgerError, Result,
     entry::{self, FrameEntry},
+    fence::epoch_of,
 };
 
 /// Entries read at once.
@@ -64,7 +65,7 @@ pub struct History {
 
 impl Frames {
     /// The newest `limit` versions, newest first, as far as their entries are kept. The newest version, and 1 GET for
-    /// each entry, 16 at once.
+    /// each entry, 16 at once. An entry that is missing though its epoch was never cleaned is `Corrupt`.
     pub async fn history(&self, frame: &FrameRecord, limit: u64) -> Result<History> {
         let Version(newest) = self.snapshot(frame).await?.version;
         let wanted = (newest + 1).saturating_sub(limit.max(1))..=newest;
@@ -76,12 +77,25 @@ impl Frames {
                 Some(entry) => history.entries.push(entry),
                 // Entries are cleaned away oldest first: below a gap there is nothing.
                 None => {
+                    self.cleaned_or_missing(frame, newest, history.entries.len() as u64).await?;
                     history.older_cleaned = true;
                     break;
                 }
             }
         }
         Ok(history)
+    }
+
+    /// An error unless the entry below the newest `shown` was cleaned away: its fence came before it went.
+    async fn cleaned_or_missing(&self, frame: &FrameRecord, newest: u64, shown: u64) -> Result<()> {
+        let version = Version(newest.saturating_sub(shown));
+        let fence = layout::fence(&frame.id, epoch_of(version));
+        if self.bucket.get(&fence).await?.is_some() {
+            return Ok(());
+        }
+        let key = layout::ledger_entry(&frame.folder, version);
+        let why = format!("it is missing, and it was not cleaned away; a limit of {shown} shows the versions after it");
+        Err(LedgerError::corrupt(key, why))
     }
 
     async fn history_entry(&self, frame: &FrameRecord, version: Version) -> Result<Option<HistoryEntry>> {

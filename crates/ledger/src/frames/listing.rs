@@ -60,6 +60,11 @@ impl Listing {
         self.entries.last_key_value().map(|(version, _)| *version)
     }
 
+    /// Whether there is nothing from which a frame could be read.
+    pub(super) fn is_bare(&self) -> bool {
+        self.is_whole && self.entries.is_empty() && self.checkpoints.is_empty() && self.others.is_empty()
+    }
+
     pub(super) fn newest_checkpoint(&self) -> Option<Version> {
         self.checkpoints.last_key_value().map(|(version, _)| *version)
     }

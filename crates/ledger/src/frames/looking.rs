@@ -69,7 +69,7 @@ impl Frames {
         // A hint that points beyond the end, or to nothing.
         let lost = before.is_none() && from.is_some() && list.checkpoints.is_empty();
         let list = if lost { Listing::read(&log, None, LOG_OBJECTS_MAX).await? } else { list };
-        let missing = || LedgerError::corrupt(log.kind.key(Version(0)), "the registry names it, and it is missing");
+        let missing = || LedgerError::LedgerMissing { object: log.kind.key(Version(0)).to_string() };
         LogLook::of(&list, before).ok_or_else(missing)
     }
 }

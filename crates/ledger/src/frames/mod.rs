@@ -110,13 +110,23 @@ impl Frames {
     /// A frame that was dropped is `Dropped`, and a drop that stopped before it took the name away is finished first.
     pub async fn snapshot(&self, frame: &FrameRecord) -> Result<Arc<Snapshot>> {
         let newest = match self.newest(frame).await {
-            // It got its name after it had been swept away as one that never would.
-            Err(LedgerError::Corrupt { .. }) if vacuum::took(&self.bucket, frame).await? => {
-                return Err(self.dropped(frame).await);
-            }
+            Err(error) if self.is_gone(frame, &error).await? => return Err(self.dropped(frame).await),
             newest => newest?,
         };
         if newest.dropped { Err(self.dropped(frame).await) } else { Ok(newest) }
+    }
+
+    /// Whether a frame that cannot be read was dropped and its folder swept; or was swept as one without a name, before it
+    /// got one; or had no ledger when it was dropped.
+    async fn is_gone(&self, frame: &FrameRecord, error: &LedgerError) -> Result<bool> {
+        match error {
+            LedgerError::Corrupt { .. } => vacuum::took(&self.bucket, frame).await,
+            LedgerError::LedgerMissing { .. } if vacuum::took(&self.bucket, frame).await? => Ok(true),
+            LedgerError::LedgerMissing { .. } => {
+                Ok(Registry::new(self.bucket.clone()).namespace().await?.in_folder(&frame.folder).is_none())
+            }
+            _ => Ok(false),
+        }
     }
 
     /// What is told of a frame that was dropped. Its name goes first, should it still have one.

@@ -26,7 +26,7 @@ use crate::{
     FrameRecord, LedgerError, Result, Snapshot,
     checkpoint::{self, Loaded},
     fence::Moment,
-    log::{Log, LogKind},
+    log::{Log, LogKind, within},
     replay::Replay,
 };
 
@@ -126,15 +126,26 @@ impl<'a> Opening<'a> {
             }
         }
         let list = Listing::read(self.log, None, LOG_OBJECTS_MAX).await?;
+        if list.is_bare() {
+            self.missing_if_without_first().await?;
+        }
         if let Some(snapshot) = self.by_list(&list, None, asked).await? {
             return Ok(snapshot);
         }
         if list.is_whole && list.newest_checkpoint().is_none() {
             self.log.vouch.set(Version(0), asked);
         }
-        let first = self.log.kind.key(Version(0));
-        let missing = || LedgerError::corrupt(&first, "the registry names it, and it is missing");
+        let missing = || LedgerError::LedgerMissing { object: self.log.kind.key(Version(0)).to_string() };
         replayed(self.log, None, Vec::new(), list.last(), None).await?.ok_or_else(missing)
+    }
+
+    /// Where a list shows nothing, the first entry alone can tell: a fence before it tells only why it is gone.
+    async fn missing_if_without_first(&self) -> Result<()> {
+        let first = self.log.kind.key(Version(0));
+        match within(&self.log.bucket, first.as_ref(), self.log.bucket.get(&first)).await? {
+            Some(_) => Ok(()),
+            None => Err(LedgerError::LedgerMissing { object: first.to_string() }),
+        }
     }
 
     async fn at(&mut self, version: Version) -> Result<Option<Snapshot>> {

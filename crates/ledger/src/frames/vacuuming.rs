@@ -1,5 +1,7 @@
 //! Vacuum, as callers ask for it.
 
+use std::collections::HashSet;
+
 use super::Frames;
 use crate::{
     FrameRecord, Result,
@@ -15,6 +17,14 @@ impl Frames {
     /// deletes. Dropping the future is like a crash: the next vacuum finishes.
     pub async fn vacuum(&self, frame: &FrameRecord, options: &VacuumOptions) -> Result<VacuumReport> {
         let snapshot = self.snapshot(frame).await?;
-        vacuum::frame(&self.log(frame), frame, snapshot, options).await
+        let mut report = vacuum::frame(&self.log(frame), frame, snapshot, options).await?;
+        if !report.missing.is_empty() {
+            // What was removed since then may be gone by now, and rightly.
+            let now = self.snapshot(frame).await?;
+            let named: HashSet<String> = now.cells.iter().map(|cell| cell.path()).collect();
+            report.missing.retain(|path| named.contains(path));
+            report.more |= report.missing.is_empty();
+        }
+        Ok(report)
     }
 }

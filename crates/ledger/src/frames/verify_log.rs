@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use apiary_bucket::layout;
+use apiary_bucket::{Key, layout};
 use apiary_core::Version;
 use futures::{StreamExt, stream};
 
@@ -76,9 +76,7 @@ impl Walk<'_> {
         let log = self.log;
         let mut bodies = stream::iter((first.0..=last.0).map(get).collect::<Vec<_>>()).buffered(GETS_AT_ONCE);
         while let Some((body, key)) = bodies.next().await {
-            let Some(body) = body? else {
-                return Err(LedgerError::Aborted(format!("'{key}' was cleaned away while the log was checked")));
-            };
+            let Some(body) = body? else { return self.vanished(&key).await };
             let taken = follow(log, self.at.as_ref(), first, &body).and_then(|read| {
                 self.replay.as_mut().map_or(Ok(()), |replay| replay.take(key.as_ref(), &read))?;
                 Ok(read)
@@ -93,10 +91,24 @@ impl Walk<'_> {
             }
         }
         if self.replay.is_none() {
-            let why = "its first entries were cleaned away, and no checkpoint stands for them";
+            let why = "its first entries are gone, and no checkpoint stands for them";
             self.report.found(self.log.kind.prefix(), why, RESTORE);
         }
         Ok(true)
+    }
+
+    /// An entry that was listed and is gone: cleaned away behind its fence, or lost.
+    async fn vanished(&mut self, key: &Key) -> Result<bool> {
+        let version = self.log.kind.version_of(key.as_ref()).unwrap_or(Version(0));
+        let cleaned = match self.log.kind.fence(version) {
+            Some(fence) => self.log.bucket.get(&fence).await?.is_some(),
+            None => false,
+        };
+        if cleaned {
+            return Err(LedgerError::Aborted(format!("'{key}' was cleaned away while the log was checked")));
+        }
+        self.report.found(key.as_str(), "it vanished while the log was checked, and was not cleaned away", RESTORE);
+        Ok(false)
     }
 
     /// Where the log begins: at version 0, or behind fences.

@@ -16,7 +16,38 @@ use crate::{
     CommitOutcome, FrameRecord, Frames, LedgerError, Namespace, Result, Transaction,
     namespace::Birth,
     registry_entry::{Change, Thing},
+    vacuum::mark_without_ledger,
 };
+
+/// What a drop found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DropReport {
+    /// Frames of whose ledgers nothing was left: they could not be ended in their own ledgers, and only lost their names.
+    pub without_ledger: Vec<FramePath>,
+}
+
+impl DropReport {
+    /// What callers should be told, if there is anything.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let first = self.without_ledger.first()?;
+        let more = match self.without_ledger.len() {
+            1 => String::new(),
+            n => format!(" and of {} more", n - 1),
+        };
+        let found = format!("nothing was left of the ledger of '{first}'{more}, so no version of it could be read");
+        Some(format!("{found}; the name is gone, and what is in its folder goes with a vacuum after 7 days"))
+    }
+}
+
+/// How a frame ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a terminal entry.
+    InItsLedger,
+    /// Nothing is left of its ledger.
+    WithoutLedger,
+}
 
 /// Frames ended at once.
 const FRAMES_AT_ONCE: usize = 16;
@@ -24,18 +55,22 @@ const FRAMES_AT_ONCE: usize = 16;
 impl Registry {
     /// Drops a frame; if `expected` is given, only while that is its newest version. Its folder stays
     /// for those who read it, until vacuum takes it. 3 GETs, 2 PUTs and the frame's newest version.
-    pub async fn drop_frame(&self, path: &FramePath, expected: Option<Version>) -> Result<()> {
+    ///
+    /// A frame of whose ledger nothing is left is marked as dropped in the first of its fences; see [`DropReport`].
+    pub async fn drop_frame(&self, path: &FramePath, expected: Option<Version>) -> Result<DropReport> {
         let names = self.namespace().await?;
         let record = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str())?;
         // Of many who drop a frame the one that ended it did; the others find none.
-        self.end(&record, expected).await?;
+        let end = self.end(&record, expected).await?;
         failpoint::hit("between_frame_and_registry");
-        self.unname(&record.folder).await
+        self.unname(&record.folder).await?;
+        let lost = (end == End::WithoutLedger).then(|| record.path.clone());
+        Ok(DropReport { without_ledger: lost.into_iter().collect() })
     }
 
     /// Drops a box; one that is not empty only with `cascade`, and then with all its frames. 2 GETs and 1 PUT, and for
     /// each frame its newest version, 1 GET and 1 PUT.
-    pub async fn drop_box(&self, hive: &HiveName, box_name: &BoxName, cascade: bool) -> Result<()> {
+    pub async fn drop_box(&self, hive: &HiveName, box_name: &BoxName, cascade: bool) -> Result<DropReport> {
         let names = self.namespace().await?;
         names.box_name(hive.as_str(), box_name.as_str())?;
         let birth = names.box_birth(hive, box_name)?;
@@ -45,7 +80,7 @@ impl Registry {
 
     /// Drops a hive; one that is not empty only with `cascade`, and then with all its boxes and frames. As
     /// [`Registry::drop_box`].
-    pub async fn drop_hive(&self, hive: &HiveName, cascade: bool) -> Result<()> {
+    pub async fn drop_hive(&self, hive: &HiveName, cascade: bool) -> Result<DropReport> {
         let names = self.namespace().await?;
         names.hive(hive.as_str())?;
         let birth = names.hive_birth(hive)?;
@@ -53,9 +88,9 @@ impl Registry {
     }
 
     /// `gone` is what is said if another drop takes it first.
-    async fn drop_tree(&self, tree: Tree, cascade: bool, gone: LedgerError) -> Result<()> {
+    async fn drop_tree(&self, tree: Tree, cascade: bool, gone: LedgerError) -> Result<DropReport> {
         // Frames ended so far, by folder.
-        let mut ended: Vec<String> = Vec::new();
+        let (mut ended, mut report): (Vec<String>, _) = (Vec::new(), DropReport::default());
         for _ in 0..ROUNDS_MAX {
             let names = self.namespace().await?;
             let Some(mut within) = tree.within(&names)? else {
@@ -67,8 +102,9 @@ impl Registry {
                 self.refuse_content(&within).await?;
             }
             let alive = within.frames.iter().filter(|frame| !ended.contains(&frame.folder));
-            for folder in self.end_all(alive.cloned().collect()).await? {
-                ended.push(folder);
+            for (frame, end) in self.end_all(alive.cloned().collect()).await? {
+                ended.push(frame.folder);
+                report.without_ledger.extend((end == End::WithoutLedger).then_some(frame.path));
             }
             // What was in it and was moved away before it was ended.
             let known = |folder: &String| within.frames.iter().any(|frame| frame.folder == *folder);
@@ -77,7 +113,7 @@ impl Registry {
             within.frames.extend(moved);
             failpoint::hit("between_frame_and_registry");
             if self.write(&names, within.changes()).await? {
-                return Ok(());
+                return Ok(report);
             }
         }
         Err(contended())
@@ -89,30 +125,37 @@ impl Registry {
         for frame in &within.frames {
             match frames.snapshot(frame).await {
                 Err(LedgerError::Dropped { .. }) => {}
+                Ok(_) | Err(LedgerError::LedgerMissing { .. }) => return Err(within.not_empty()),
                 Err(error) => return Err(error),
-                Ok(_) => return Err(within.not_empty()),
             }
         }
         if within.is_hive() && !within.boxes.is_empty() { Err(within.not_empty()) } else { Ok(()) }
     }
 
-    /// Ends frames; those that were ended before are fine. Their folders.
-    async fn end_all(&self, frames: Vec<FrameRecord>) -> Result<Vec<String>> {
+    /// Ends frames; those that were ended before are fine.
+    async fn end_all(&self, frames: Vec<FrameRecord>) -> Result<Vec<(FrameRecord, End)>> {
         let end = |frame: FrameRecord| async move {
             match self.end(&frame, None).await {
-                Ok(()) | Err(LedgerError::Dropped { .. }) => Ok(frame.folder),
+                Ok(end) => Ok((frame, end)),
+                Err(LedgerError::Dropped { .. }) => Ok((frame, End::InItsLedger)),
                 Err(error) => Err(error),
             }
         };
         futures::stream::iter(frames).map(end).buffered(FRAMES_AT_ONCE).try_collect().await
     }
 
-    /// Commits a frame's terminal entry. `Dropped` if another has.
-    pub(crate) async fn end(&self, record: &FrameRecord, expected: Option<Version>) -> Result<()> {
+    /// Commits a frame's terminal entry. `Dropped` if another has. Where nothing is left of a ledger there is nothing to
+    /// end, and no writer who does not know the frame already can write to it: it is marked instead.
+    pub(crate) async fn end(&self, record: &FrameRecord, expected: Option<Version>) -> Result<End> {
         let bucket = &self.log.bucket;
         let frames = Frames::new(bucket.clone());
         for _ in 0..ROUNDS_MAX {
-            let base = frames.snapshot(record).await?;
+            let base = match frames.snapshot(record).await {
+                Err(LedgerError::LedgerMissing { object }) if expected.is_none() => {
+                    return self.end_without_ledger(record, &object).await;
+                }
+                base => base?,
+            };
             if let Some(expected) = expected.filter(|expected| *expected != base.version) {
                 let (name, version) = (record.path.to_string(), base.version);
                 return Err(LedgerError::Changed { name, version, expected });
@@ -120,13 +163,23 @@ impl Registry {
             let id = TxnId::new(bucket.clock().as_ref(), bucket.rng().as_ref());
             let txn = Transaction::drop_frame(id, NODE).expecting(expected);
             match frames.commit(record, base, txn).await? {
-                CommitOutcome::Committed { .. } | CommitOutcome::AlreadyApplied { .. } => return Ok(()),
+                CommitOutcome::Committed { .. } | CommitOutcome::AlreadyApplied { .. } => return Ok(End::InItsLedger),
                 CommitOutcome::Aborted { reason } => return Err(LedgerError::Aborted(reason)),
                 // Others were faster; the next round looks at what they did.
                 CommitOutcome::Conflict { .. } | CommitOutcome::Rerun { .. } => {}
             }
         }
         Err(LedgerError::Contended { what: "frame", attempts: ROUNDS_MAX })
+    }
+
+    /// Marks a frame of whose ledger nothing is left. One that has lost its name, too, was dropped and swept by others.
+    async fn end_without_ledger(&self, record: &FrameRecord, object: &str) -> Result<End> {
+        if self.namespace().await?.in_folder(&record.folder).is_none() {
+            return Err(LedgerError::Dropped { name: record.path.to_string() });
+        }
+        mark_without_ledger(&self.log.bucket, record).await?;
+        tracing::warn!(frame = %record.path, object, "a frame is dropped of whose ledger nothing is left");
+        Ok(End::WithoutLedger)
     }
 
     /// Takes the names of ended frames away.

@@ -30,10 +30,19 @@ pub(super) struct Contents {
     pub(super) ended: bool,
     pub(super) cells: u64,
     pub(super) checkpoints: u64,
-    /// Whether an earlier sweep, or a cleaning of its log, marked its first epoch.
-    pub(super) fenced: bool,
+    /// The mark on its first epoch, where there is no entry.
+    pub(super) mark: Option<Mark>,
     /// A query that holds a version of it.
     pub(super) pinned: Option<QueryId>,
+}
+
+/// Why a folder has no ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// An earlier sweep, or a cleaning of its log, fenced it.
+    Fence,
+    /// Its frame was dropped at this time, by the store's clock, and had no ledger then.
+    WithoutLedger { at_ms: i64 },
 }
 
 /// What becomes of a folder that no name leads to.
@@ -44,6 +53,11 @@ pub enum FolderFate {
         /// The terminal entry.
         version: Version,
         /// When that was written, by the store's clock.
+        at_ms: i64,
+    },
+    /// It goes: its frame was dropped, and had no ledger then.
+    DroppedWithoutLedger {
+        /// When it was dropped, by the store's clock.
         at_ms: i64,
     },
     /// It goes: it was made and never named.
@@ -57,6 +71,8 @@ pub enum FolderFate {
         /// The terminal entry.
         version: Version,
     },
+    /// It stays: its frame was dropped within retention, and had no ledger then.
+    DroppedLatelyWithoutLedger,
     /// It stays: a query reads it.
     Pinned {
         /// The query.
@@ -79,18 +95,19 @@ impl FolderFate {
     /// Whether it goes.
     #[must_use]
     pub fn goes(&self) -> bool {
-        matches!(self, Self::Dropped { .. } | Self::NeverNamed | Self::Leftover)
+        use FolderFate::{Dropped, DroppedWithoutLedger, Leftover, NeverNamed};
+        matches!(self, Dropped { .. } | DroppedWithoutLedger { .. } | NeverNamed | Leftover)
     }
 
     /// A word for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Dropped { .. } => "dropped",
+            Self::Dropped { .. } | Self::DroppedWithoutLedger { .. } => "dropped",
             Self::NeverNamed => "never_named",
             Self::Leftover => "leftover",
             Self::Young => "young",
-            Self::DroppedLately { .. } => "retained",
+            Self::DroppedLately { .. } | Self::DroppedLatelyWithoutLedger => "retained",
             Self::Pinned { .. } => "pinned",
             Self::HoldsFrame => "holds_frame",
             Self::Foreign { .. } => "foreign",
@@ -104,10 +121,12 @@ impl FolderFate {
     pub fn describe(&self, now_ms: i64) -> String {
         match self {
             Self::Dropped { version, at_ms } => format!("dropped in version {version}, {} ago", age(now_ms - at_ms)),
+            Self::DroppedWithoutLedger { at_ms } => format!("dropped {} ago, without a ledger", age(now_ms - at_ms)),
             Self::NeverNamed => "made and never named".to_owned(),
             Self::Leftover => "left by an earlier vacuum".to_owned(),
             Self::Young => "stays: it has no name, and was written to within a day".to_owned(),
             Self::DroppedLately { version } => format!("stays: dropped in version {version}, within retention"),
+            Self::DroppedLatelyWithoutLedger => "stays: dropped without a ledger, within retention".to_owned(),
             Self::Pinned { query } => format!("stays: pinned by query {query}"),
             Self::HoldsFrame => {
                 "stays: it holds a frame that was never dropped, and no name leads to it; restore the registry"
@@ -138,8 +157,15 @@ pub(super) fn judge(contents: &Contents, now_ms: i64, retention_ms: i64) -> Fold
         }
         Some((version, at_ms)) if contents.ended => FolderFate::Dropped { version, at_ms },
         Some((Version(0), _)) if contents.cells == 0 && contents.checkpoints == 0 => FolderFate::NeverNamed,
-        // Without the mark nobody knows why its log is gone.
-        None if contents.fenced && contents.checkpoints == 0 => FolderFate::Leftover,
+        // Without a mark nobody knows why its log is gone.
+        None if contents.checkpoints == 0 => match contents.mark {
+            Some(Mark::Fence) => FolderFate::Leftover,
+            Some(Mark::WithoutLedger { at_ms }) if age_ms(at_ms) < retention_ms => {
+                FolderFate::DroppedLatelyWithoutLedger
+            }
+            Some(Mark::WithoutLedger { at_ms }) => FolderFate::DroppedWithoutLedger { at_ms },
+            None => FolderFate::HoldsFrame,
+        },
         _ => FolderFate::HoldsFrame,
     }
 }
@@ -181,7 +207,18 @@ mod tests {
             assert_eq!(fate(lost), FolderFate::HoldsFrame);
         }
         assert_eq!(fate(old(None, false, 3)), FolderFate::HoldsFrame, "its log was lost, too");
-        assert_eq!(fate(Contents { fenced: true, ..old(None, false, 3) }), FolderFate::Leftover);
+        assert_eq!(fate(Contents { mark: Some(Mark::Fence), ..old(None, false, 3) }), FolderFate::Leftover);
+    }
+
+    #[test]
+    fn what_was_dropped_without_a_ledger_stays_within_retention_and_so_does_what_was_restored() {
+        let marked = |at_ms| Contents { mark: Some(Mark::WithoutLedger { at_ms }), ..old(None, false, 3) };
+        assert_eq!(fate(marked(NOW - 6 * DAY)), FolderFate::DroppedLatelyWithoutLedger);
+        let at_ms = NOW - 7 * DAY;
+        assert_eq!(fate(marked(at_ms)), FolderFate::DroppedWithoutLedger { at_ms });
+        let restored = Contents { last: Some((Version(9), NOW - 8 * DAY)), ..marked(at_ms) };
+        assert_eq!(fate(restored), FolderFate::HoldsFrame);
+        assert_eq!(fate(Contents { checkpoints: 1, ..marked(at_ms) }), FolderFate::HoldsFrame);
     }
 
     #[test]

@@ -77,8 +77,8 @@ pub use folder::{FolderFate, UNNAMED_AGE};
 pub use pins::{PIN_AGE_MAX, Pin, PinnedVersion, Pins};
 pub use report::{Fate, FileFate, Hold, Reason, Total, VacuumOptions, VacuumReport};
 pub(crate) use run::frame;
-pub(crate) use sweep::took;
 pub use sweep::{SweepReport, UnnamedFolder, sweep};
+pub(crate) use sweep::{mark_without_ledger, took};
 
 /// How long versions are kept unless somebody says otherwise.
 pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -98,6 +98,9 @@ const DELETED_MAX: usize = 50_000;
 
 /// Most files that a report names; its totals count all.
 const LISTED_MAX: usize = 10_000;
+
+/// Most cells of the newest version that are looked for one by one because no list shows them.
+const MISSING_MAX: usize = 1_000;
 
 /// Most cells of one frame that one run looks at: ten thousand LISTs.
 const FILES_MAX: usize = 10_000_000;

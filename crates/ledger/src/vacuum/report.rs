@@ -138,6 +138,9 @@ pub struct VacuumReport {
     pub run: bool,
     /// Files of the newest version.
     pub current: Total,
+    /// Cells of the newest version that are not in the bucket. While one is missing nothing of the frame is deleted: what
+    /// is left may be needed for its repair.
+    pub missing: Vec<String>,
     /// Files that go, or went.
     pub goes: Total,
     /// Files that stay though the newest version does not have them.
@@ -162,6 +165,7 @@ impl VacuumReport {
             store_now_ms,
             run: false,
             current: none,
+            missing: Vec::new(),
             goes: none,
             stays: none,
             files: Vec::new(),
@@ -170,6 +174,19 @@ impl VacuumReport {
             opened: None,
             closed: None,
         }
+    }
+
+    /// Why nothing is deleted, if something is wrong with the frame.
+    #[must_use]
+    pub fn refused(&self) -> Option<String> {
+        let first = self.missing.first()?;
+        let cells = apiary_core::units::counted(self.missing.len() as u64, "cell");
+        let are = if self.missing.len() == 1 { "is" } else { "are" };
+        Some(format!(
+            "{cells} of version {} {are} missing from the bucket, '{first}' for one; nothing of this frame is deleted until \
+             that is restored",
+            self.version
+        ))
     }
 
     pub(super) fn stay(&mut self, file: FileFate) {

@@ -13,12 +13,12 @@
 //! The order of the first two matters: a folder that was listed before the registry was read, and has no name there, had
 //! none when it was listed. A creator looks at its frame after it named it; so of the two, one sees the other.
 
-use apiary_bucket::{Bucket, Key, layout};
+use apiary_bucket::{Bucket, Created, Key, layout};
 use apiary_core::{FrameId, FramePath, Version, failpoint};
 use bytes::Bytes;
 
 use super::{
-    folder::{self, Contents, FolderFate},
+    folder::{self, Contents, FolderFate, Mark},
     ms,
     pins::Pins,
     report::{Total, VacuumOptions},
@@ -44,10 +44,26 @@ const PROBES_MAX: usize = 10_000;
 /// nowhere, and goes when somebody follows it.
 const NEVER_NAMED: &[u8] = b"{\"never_named\":true}\n";
 
-/// Whether a frame whose ledger is not there is one that a sweep took before it had its name. 1 GET.
+/// What stands in the fence of a frame that was dropped when nothing was left of its ledger.
+const WITHOUT_LEDGER: &[u8] = b"{\"dropped_without_ledger\":true}\n";
+
+/// Whether a frame whose ledger is not there is one that a sweep took before it had its name, or one that was dropped
+/// without a ledger. 1 GET.
 pub(crate) async fn took(bucket: &Bucket, frame: &FrameRecord) -> Result<bool> {
     let mark = bucket.get(&layout::fence(&frame.id, 0)).await?;
-    Ok(mark.is_some_and(|mark| mark == NEVER_NAMED))
+    Ok(mark.is_some_and(|mark| mark == NEVER_NAMED || mark == WITHOUT_LEDGER))
+}
+
+/// Marks a frame of whose ledger nothing is left as dropped, in the place of the terminal entry that it cannot have.
+/// What stood in the fence before, if there was one, is for people alone. 1 GET, 1 PUT.
+pub(crate) async fn mark_without_ledger(bucket: &Bucket, frame: &FrameRecord) -> Result<()> {
+    let fence = layout::fence(&frame.id, 0);
+    match bucket.put_if_absent_decided(&fence, Bytes::from_static(WITHOUT_LEDGER)).await? {
+        Created::Taken(mark) if mark != WITHOUT_LEDGER => {
+            Ok(bucket.put(&fence, Bytes::from_static(WITHOUT_LEDGER)).await?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A folder that no name leads to.
@@ -190,11 +206,21 @@ impl Sweep<'_> {
         }
         match contents.last {
             Some((version, _)) => contents.ended = self.is_end(folder, version).await?,
-            None => contents.fenced = self.bucket.get(&layout::fence(id, 0)).await?.is_some(),
+            None => contents.mark = self.mark(id).await?,
         }
         let pins = Pins::new(self.bucket.clone()).of_folder(folder, self.now_ms).await?;
         contents.pinned = pins.first().map(|(_, query)| *query);
         Ok(contents)
+    }
+
+    /// What the fence of the first epoch says. 1 LIST, and 1 GET if there is one.
+    async fn mark(&self, id: &FrameId) -> Result<Option<Mark>> {
+        let fence = layout::fence(id, 0);
+        let listed = self.bucket.list(&layout::fence_prefix(id), None, 1).await?;
+        let Some(first) = listed.into_iter().find(|first| first.key == fence.as_str()) else { return Ok(None) };
+        let body = self.bucket.get(&fence).await?;
+        let lost = body.is_some_and(|body| body == WITHOUT_LEDGER);
+        Ok(Some(if lost { Mark::WithoutLedger { at_ms: first.modified_ms } } else { Mark::Fence }))
     }
 
     /// Whether an entry is a terminal one; one that cannot be read is not known to be.
@@ -209,7 +235,7 @@ impl Sweep<'_> {
         let mut last = contents.last.map_or(Version(0), |(version, _)| version);
         if *fate == FolderFate::NeverNamed {
             match self.registry.end(&record(folder, id)?, None).await {
-                Ok(()) | Err(LedgerError::Dropped { .. }) => last = last.next(),
+                Ok(_) | Err(LedgerError::Dropped { .. }) => last = last.next(),
                 Err(error) => return Err(error),
             }
         }

@@ -9,6 +9,7 @@ mod world;
 
 use std::time::Duration;
 
+use apiary_bucket::layout;
 use apiary_core::{ErrorKind, Version};
 
 use self::world::{DAY, HOUR, World};
@@ -102,6 +103,29 @@ async fn leftovers_of_decided_transactions_go_undoomed() {
     expected.sort_by_key(|fate| format!("{fate:?}"));
     assert_eq!((seen, report.doomed), (expected, 0));
     assert_eq!((world.cells().len(), world.rows().await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_current_cell_that_is_missing_is_told_and_nothing_is_deleted_until_it_is_back() {
+    let world = World::new().await;
+    let ids = [world.append(1).await, world.append(2).await, world.append(3).await];
+    world.merge(4, &[1, 2]).await;
+    world.clock.advance(8 * DAY);
+    let (path, key) = {
+        let path = layout::cell_path(&ids[2], 0);
+        (path.clone(), layout::in_folder(&world.frame.folder, &path).unwrap())
+    };
+    let body = world.memory.body(key.as_str()).unwrap();
+    world.memory.set(key.as_str(), None);
+    let refused = world.vacuum(true).await.unwrap();
+    assert_eq!((&refused.missing[..], refused.opened, refused.run), (&[path.clone()][..], None, false));
+    assert!(
+        refused.refused().unwrap().starts_with(&format!("1 cell of version 4 is missing from the bucket, '{path}'"))
+    );
+    assert_eq!(world.cells().len(), 3, "what a merge removed is still there");
+    world.memory.set(key.as_str(), Some(body));
+    let done = world.vacuum(true).await.unwrap();
+    assert_eq!((done.goes.files, done.refused(), world.rows().await), (2, None, 3));
 }
 
 #[tokio::test]

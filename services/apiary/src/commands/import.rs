@@ -1,6 +1,13 @@
 //! `apiary import`: files into a frame, one transaction a file, so that a file is in or not, never half.
+//!
+//! With `--create` several imports may find one frame missing at the same time: one makes it, the others find it there.
+//! If the file of the one that made it fails, it takes the frame back while nothing is in it; then the others, who are
+//! in the middle of theirs, make it again.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use apiary_core::{Clock, ErrorKind, SystemClock, units};
 use apiary_ingest::{
@@ -22,6 +29,9 @@ use crate::{
     roles::failed,
     terminal::{Ink, Terminal},
 };
+
+/// How often a file is begun because its frame went away under it: others took it back as often.
+const TRIES_MAX: u32 = 5;
 
 /// Runs the command.
 pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), CliError> {
@@ -47,19 +57,7 @@ async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<
     let (mut files, mut total) = (0, WriteResult::default());
     for path in &args.files {
         let before = SystemClock.monotonic();
-        let source = open(path.clone(), frame.clone()).await?;
-        let mut made = None;
-        if frame.is_none() {
-            let (schema, folder) = create(client, args, &source.schema, terminal).await?;
-            (frame, made) = (Some(schema), folder);
-        }
-        let written = match (one(client, source, args, terminal).await, made) {
-            (Err(error), Some(folder)) => {
-                take_back(client, args, &folder, terminal).await;
-                return Err(error);
-            }
-            (written, _) => written?,
-        };
+        let written = file(client, args, path, &mut frame, terminal).await?;
         let spent = SystemClock.monotonic().saturating_sub(before);
         terminal.line(report(&path.display().to_string(), &written, spent));
         files += 1;
@@ -72,6 +70,45 @@ async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<
         terminal.line(report(&units::counted(files, "file"), &total, spent));
     }
     Ok(())
+}
+
+/// One file, in a frame that is there or may be made. Who is told that there is no such frame has written nothing.
+async fn file(
+    client: &Client,
+    args: &ImportArgs,
+    path: &Path,
+    frame: &mut Option<SchemaRef>,
+    terminal: &Terminal,
+) -> Result<WriteResult, CliError> {
+    for tries_left in (0..TRIES_MAX).rev() {
+        match attempt(client, args, path, frame, terminal).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && args.create && tries_left > 0 => {
+                *frame = find_frame(client, args).await?;
+            }
+            done => return done,
+        }
+    }
+    Err(CliError::defect("an import without a try"))
+}
+
+async fn attempt(
+    client: &Client,
+    args: &ImportArgs,
+    path: &Path,
+    frame: &mut Option<SchemaRef>,
+    terminal: &Terminal,
+) -> Result<WriteResult, CliError> {
+    let source = open(path.to_owned(), frame.clone()).await?;
+    let mut made = None;
+    if frame.is_none() {
+        let (schema, folder) = create(client, args, &source.schema, terminal).await?;
+        (*frame, made) = (Some(schema), folder);
+    }
+    let written = one(client, source, args, terminal).await;
+    if let (Err(_), Some(folder)) = (&written, made) {
+        take_back(client, args, &folder, terminal).await;
+    }
+    written
 }
 
 /// The frame's schema; `None` if it is to be created.
@@ -189,15 +226,4 @@ fn report(what: &str, written: &WriteResult, spent: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_report_names_rows_cells_bytes_and_speed() {
-        let written = WriteResult { version: 3, rows: 1000, cells: 2, bytes: 5_000, ..WriteResult::default() };
-        assert_eq!(
-            report("a.csv", &written, Duration::from_millis(500)),
-            "a.csv: 1 000 rows → 2 cells · 5.0 kB · 0.50 s · 2 000 rows/s · version 3"
-        );
-    }
-}
+mod tests;

@@ -63,6 +63,10 @@ fn name(report: &VacuumReport) -> String {
 /// One line, and one for each file.
 fn tell(report: &VacuumReport, terminal: &Terminal) {
     let files = units::counted(report.deleted_files, if report.frame.is_some() { "file" } else { "object" });
+    if !report.refused.is_empty() {
+        terminal.line(format_args!("{}: {}", name(report), terminal.paint(Ink::Red, &report.refused)));
+        return;
+    }
     let verdict = match (report.deleted_files, report.run) {
         (0, _) => terminal.paint(Ink::Green, "nothing to delete"),
         (_, true) => format!("{files} deleted · {}", units::bytes(report.deleted_bytes)),

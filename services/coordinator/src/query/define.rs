@@ -33,8 +33,8 @@ pub(super) async fn create(state: &State, ask: &Ask, statement: Create) -> Resul
     }
 }
 
-/// `DROP`.
-pub(super) async fn drop(state: &State, ask: &Ask, statement: &Drop) -> Result<()> {
+/// `DROP`; what was found that one should know of.
+pub(super) async fn drop(state: &State, ask: &Ask, statement: &Drop) -> Result<Option<String>> {
     let place = statement.named.place(&ask.session, &ask.sql)?;
     let how = Dropping { if_exists: statement.if_exists, cascade: statement.cascade, expected: None };
     let dropped = define::drop(state, place, how).await.map_err(|error| match error {
@@ -44,7 +44,8 @@ pub(super) async fn drop(state: &State, ask: &Ask, statement: &Drop) -> Result<(
         }
         error => error,
     });
-    dropped.map(|_| ()).map_err(|error| placed(error, &statement.named, &ask.sql))
+    let noted = dropped.map(|report| report.and_then(|report| report.note()));
+    noted.map_err(|error| placed(error, &statement.named, &ask.sql))
 }
 
 /// `ALTER … RENAME TO`; the session after it.

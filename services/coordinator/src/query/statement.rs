@@ -1,10 +1,14 @@
 //! Which statement does what.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use apiary_ingest::IngestError;
 use apiary_proto::v1::{self, QueryFinished, QueryStarted};
 use apiary_query::{NodeRow, QueryStatement, QueryStats, Session, Statement, parse};
-use arrow::{array::RecordBatch, datatypes::Schema};
+use arrow::{
+    array::{ArrayRef, RecordBatch, StringArray},
+    datatypes::Schema,
+};
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +46,8 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
             answer(ask, out, None).await?
         }
         Statement::Drop(drop) => {
-            define::drop(state, ask, &drop).await?;
-            answer(ask, out, None).await?
+            let note = define::drop(state, ask, &drop).await?;
+            answer(ask, out, note.map(note_batch).transpose()?).await?
         }
         Statement::Rename(rename) => {
             session = define::rename(state, ask, &rename).await?;
@@ -87,6 +91,12 @@ async fn answer(ask: &Ask, out: &Outlet, batch: Option<RecordBatch>) -> Result<Q
         None => drop(out.rows(&Schema::empty()).await?),
     }
     Ok(stats)
+}
+
+/// What was found on the way, as an answer of one row.
+fn note_batch(note: String) -> Result<RecordBatch> {
+    let notes: ArrayRef = Arc::new(StringArray::from(vec![note]));
+    Ok(RecordBatch::try_from_iter([("note", notes)]).map_err(IngestError::from)?)
 }
 
 fn started(ask: &Ask, execution: &str, reason: &str) -> QueryStarted {

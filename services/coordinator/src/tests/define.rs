@@ -210,3 +210,20 @@ async fn a_frame_that_another_drops_is_gone_for_writers_and_readers() {
     colony.script(&Session::default(), &["CREATE FRAME demo.sensors.temperature (region TEXT, celsius DOUBLE)"]).await;
     assert!(colony.table("SELECT count(*) AS n FROM demo.sensors.temperature").await.contains("| 0 |"));
 }
+
+#[tokio::test]
+async fn a_frame_whose_ledger_is_missing_is_dropped_in_sql_and_the_answer_says_what_was_found() {
+    let bucket = Bucket::in_memory();
+    let colony = Colony::on(&bucket).await;
+    let none = Session::default();
+    let session = colony.script(&none, &["CREATE HIVE lab", "USE lab", "CREATE FRAME t (id BIGINT)"]).await;
+    let names = apiary_ledger::Registry::new(bucket.clone()).namespace().await.unwrap();
+    let record = names.frame("lab", "main", "t").unwrap();
+    let first = apiary_bucket::layout::ledger_entry(&record.folder, apiary_core::Version(0));
+    bucket.delete(&first).await.unwrap();
+    let told = colony.column(&session, "DROP FRAME t").await;
+    assert!(told.len() == 1 && told[0].starts_with("nothing was left of the ledger of 'lab.main.t'"), "{told:?}");
+    let session = colony.script(&session, &["CREATE FRAME t (id BIGINT)"]).await;
+    let (whole, _) = colony.sql_in(&session, "DROP FRAME t").await.unwrap();
+    assert_eq!((whole[0].num_columns(), whole[0].num_rows()), (0, 0), "nothing is said of one that is whole");
+}

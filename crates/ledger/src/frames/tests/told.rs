@@ -56,10 +56,16 @@ async fn history_tells_newest_first_what_each_version_did() {
 }
 
 #[tokio::test]
-async fn history_ends_where_the_log_was_cleaned() {
+async fn history_ends_where_the_log_was_cleaned_and_what_is_missing_is_not_said_to_be_cleaned_away() {
     let bucket = Bucket::in_memory();
     let (frames, frame) = worked_on(&bucket).await;
     bucket.delete(&layout::ledger_entry(&frame.folder, Version(1))).await.unwrap();
+    let error = frames.history(&frame, 100).await.unwrap_err();
+    let told = error.to_string();
+    assert!(error.kind() == ErrorKind::Corrupt && told.contains("it was not cleaned away"), "{told}");
+    assert!(told.contains(layout::ledger_entry(&frame.folder, Version(1)).as_str()), "{told}");
+    assert_eq!(frames.history(&frame, 2).await.unwrap().entries.len(), 2);
+    bucket.put(&layout::fence(&frame.id, 0), Bytes::from_static(b"{}")).await.unwrap();
     let history = frames.history(&frame, 100).await.unwrap();
     assert_eq!(history.entries.iter().map(|entry| entry.version.0).collect::<Vec<_>>(), [3, 2]);
     assert!(history.older_cleaned);
@@ -115,6 +121,9 @@ async fn a_frame_without_a_ledger_is_a_problem_and_no_panic() {
     let frame = make(&bucket).await;
     bucket.delete(&layout::ledger_entry(&frame.folder, Version(0))).await.unwrap();
     assert_eq!(problems(&bucket, &frame).await.len(), 1);
+    let error = Frames::new(bucket.clone()).snapshot(&frame).await.unwrap_err();
+    assert!(matches!(error, LedgerError::LedgerMissing { .. }) && error.kind() == ErrorKind::Corrupt, "{error}");
+    assert!(error.hint().unwrap().contains("DROP FRAME"));
 }
 
 /// A history of every kind of entry with two checkpoints, so many entries before each, and the cells of its newest
@@ -177,5 +186,5 @@ async fn a_log_that_was_cleaned_is_checked_from_its_first_entry_and_a_gap_withou
     assert_eq!(found, [format!("{}: it is missing, and later entries are there", entry(1023))]);
     bucket.delete(&layout::checksum(&frame.folder, Version(1030))).await.unwrap();
     let found = problems(&bucket, &frame).await;
-    assert!(found.len() == 2 && found[1].contains("no checkpoint stands for them"), "{found:?}");
+    assert!(found.len() == 2 && found[1].contains("are gone, and no checkpoint stands for them"), "{found:?}");
 }

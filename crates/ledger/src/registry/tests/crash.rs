@@ -107,7 +107,7 @@ async fn a_frame_that_was_half_dropped_is_dropped_by_whoever_sees_it() {
     let seen = std::sync::atomic::AtomicUsize::new(0);
     everywhere(
         &["h", "h.b", "h.b.f"],
-        async |registry| registry.drop_frame(&at("h.b.f"), None).await,
+        async |registry| registry.drop_frame(&at("h.b.f"), None).await.map(drop),
         async |bucket, acknowledged, context| {
             let names = Registry::new(bucket.clone()).namespace().await.unwrap();
             let named = names.frame("h", "b", "f").is_ok();
@@ -141,7 +141,7 @@ async fn the_next_who_creates_or_renames_a_half_dropped_frame_finishes_the_drop(
     for next in 0..3 {
         everywhere(
             &["h", "h.b", "h.b.f"],
-            async |registry| registry.drop_frame(&at("h.b.f"), None).await,
+            async |registry| registry.drop_frame(&at("h.b.f"), None).await.map(drop),
             async |bucket, acknowledged, context| {
                 let registry = Registry::new(bucket.clone());
                 match next {
@@ -193,7 +193,7 @@ async fn a_hive_that_was_half_dropped_with_all_in_it_can_be_dropped_again() {
     let paths = ["h", "h.b", "h.b.f", "h.b.g", "h.c", "h.c.f", "k", "k.b", "k.b.f"];
     let deaths = everywhere(
         &paths,
-        async |registry| registry.drop_hive(&hive("h"), true).await,
+        async |registry| registry.drop_hive(&hive("h"), true).await.map(drop),
         async |bucket, acknowledged, context| {
             let names = Registry::new(bucket.clone()).namespace().await.unwrap();
             assert!(names.hive("h").is_err() || !acknowledged, "{context}");
@@ -217,7 +217,7 @@ async fn a_hive_that_was_half_dropped_with_all_in_it_can_be_dropped_again() {
 async fn a_box_is_dropped_or_not_at_all() {
     everywhere(
         &["h", "h.b", "h.c"],
-        async |registry| registry.drop_box(&hive("h"), &in_box("b"), false).await,
+        async |registry| registry.drop_box(&hive("h"), &in_box("b"), false).await.map(drop),
         async |bucket, acknowledged, context| {
             let names = Registry::new(bucket.clone()).namespace().await.unwrap();
             let boxes = names.boxes(&hive("h")).unwrap().len();

@@ -106,3 +106,74 @@ async fn a_frame_that_was_created_meanwhile_is_dropped_with_its_box() {
     let names = other.namespace().await.unwrap();
     assert!(names.boxes(&hive("h")).unwrap().is_empty());
 }
+
+/// Takes away every object of a frame's ledger.
+async fn lose_ledger(bucket: &Bucket, record: &FrameRecord) {
+    let prefix = apiary_bucket::layout::ledger_prefix(&record.folder);
+    for object in bucket.list(&prefix, None, 10_000).await.unwrap() {
+        bucket.delete(&apiary_bucket::Key::parse(&object.key).unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_frame_whose_ledger_is_missing_can_be_dropped_and_is_said_to_have_had_none() {
+    let bucket = Bucket::in_memory();
+    let registry = colony(&bucket, &["h", "h.b", "h.b.f"]).await;
+    let record = registry.namespace().await.unwrap().frame("h", "b", "f").unwrap();
+    let frames = Frames::new(bucket.clone());
+    let base = frames.snapshot(&record).await.unwrap();
+    lose_ledger(&bucket, &record).await;
+    let error = registry.drop_frame(&at("h.b.f"), Some(Version(0))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "nobody can say that it is at the version that was expected");
+    let report = registry.drop_frame(&at("h.b.f"), None).await.unwrap();
+    assert_eq!(report.without_ledger, [at("h.b.f")]);
+    assert!(report.note().unwrap().starts_with("nothing was left of the ledger of 'h.b.f',"));
+    assert_eq!(registry.drop_frame(&at("h.b.f"), None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    // A writer who knew it as it was is not told that it wrote to what is dropped.
+    let told = frames.commit(&record, base, append(&record, 1)).await;
+    assert!(matches!(&told, Err(error) if error.kind() == ErrorKind::OutcomeUnknown), "{told:?}");
+    // The name is free, and another frame of that name is another.
+    assert!(registry.create_frame(&at("h.b.f"), &plain()).await.unwrap());
+    assert_eq!(find(&bucket, "h.b.f").await.unwrap().rows(), 0);
+}
+
+#[tokio::test]
+async fn a_frame_that_others_dropped_and_swept_is_not_said_to_have_lost_its_ledger() {
+    let bucket = Bucket::in_memory();
+    let registry = colony(&bucket, &["h", "h.b", "h.b.f"]).await;
+    let record = registry.namespace().await.unwrap().frame("h", "b", "f").unwrap();
+    registry.drop_frame(&at("h.b.f"), None).await.unwrap();
+    lose_ledger(&bucket, &record).await;
+    let error = registry.end(&record, None).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Dropped { .. }), "{error}");
+    let error = Frames::new(bucket.clone()).snapshot(&record).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Dropped { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn frames_without_ledgers_go_with_their_box_and_only_if_all_of_it_shall_go() {
+    let bucket = Bucket::in_memory();
+    let registry = colony(&bucket, &["h", "h.b", "h.b.f", "h.b.g", "h.b.i"]).await;
+    let names = registry.namespace().await.unwrap();
+    for name in ["f", "g"] {
+        lose_ledger(&bucket, &names.frame("h", "b", name).unwrap()).await;
+    }
+    let error = registry.drop_box(&hive("h"), &in_box("b"), false).await.unwrap_err();
+    assert!(matches!(error, LedgerError::NotEmpty { .. }), "{error}");
+    let report = registry.drop_box(&hive("h"), &in_box("b"), true).await.unwrap();
+    assert_eq!(report.without_ledger, [at("h.b.f"), at("h.b.g")]);
+    assert!(report.note().unwrap().contains("'h.b.f' and of 1 more"));
+    assert_eq!(registry.drop_hive(&hive("h"), false).await.unwrap().note(), None);
+}
+
+#[tokio::test]
+async fn a_drop_without_a_ledger_that_stopped_before_the_name_went_is_finished_by_whoever_looks() {
+    let bucket = Bucket::in_memory();
+    let registry = colony(&bucket, &["h", "h.b", "h.b.f"]).await;
+    let record = registry.namespace().await.unwrap().frame("h", "b", "f").unwrap();
+    lose_ledger(&bucket, &record).await;
+    registry.end(&record, None).await.unwrap();
+    let error = find(&bucket, "h.b.f").await.unwrap_err();
+    assert!(matches!(error, LedgerError::Dropped { .. }), "{error}");
+    assert!(registry.namespace().await.unwrap().in_folder(&record.folder).is_none());
+}

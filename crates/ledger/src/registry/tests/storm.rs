@@ -74,7 +74,7 @@ async fn perform(registry: &Registry, operation: &Operation) -> Result<bool> {
             [a, b] => registry.drop_box(&hive(a), &in_box(b), *cascade).await,
             _ => registry.drop_frame(&at(path), None).await,
         }
-        .map(|()| true),
+        .map(|_| true),
         Operation::Rename(from, to) => match (&parts(from)[..], &parts(to)[..]) {
             ([a], [b]) => registry.rename_hive(&hive(a), &hive(b)).await,
             ([a, b], [_, c]) => registry.rename_box(&hive(a), &in_box(b), &in_box(c)).await,

@@ -54,6 +54,25 @@ async fn a_dropped_frame_goes_when_retention_is_over_and_its_fences_stay() {
 }
 
 #[tokio::test]
+async fn what_a_frame_without_a_ledger_left_goes_when_retention_is_over() {
+    let world = World::new().await;
+    world.append(1).await;
+    world.memory.keys(&layout::ledger_prefix(&world.frame.folder)).iter().for_each(|key| world.memory.set(key, None));
+    let registry = Registry::new(world.bucket.clone());
+    // An epoch that was cleaned once says nothing about a drop.
+    world.bucket.put(&layout::fence(&world.frame.id, 0), "{}".into()).await.unwrap();
+    world.clock.advance(30 * DAY);
+    let report = registry.drop_frame(&world.frame.path, None).await.unwrap();
+    assert_eq!(report.without_ledger.len(), 1);
+    world.clock.advance(7 * DAY - HOUR);
+    assert_eq!(fates(&swept(&world, true).await.unwrap()), [&FolderFate::DroppedLatelyWithoutLedger]);
+    world.clock.advance(2 * HOUR);
+    let done = swept(&world, true).await.unwrap();
+    assert!(done.unnamed[0].fate.describe(world.now()).starts_with("dropped 7 days ago, without a ledger"));
+    assert_eq!((left(&world), world.memory.keys("_apiary/fence/").len()), (0, 1));
+}
+
+#[tokio::test]
 async fn frames_with_a_name_are_nobodys_garbage() {
     let world = World::new().await;
     world.append(1).await;
