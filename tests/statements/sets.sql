@@ -1,0 +1,25 @@
+-- Set operations, with and without ALL, nested, over unequal types, and with aggregates above.
+SELECT k FROM events UNION SELECT k FROM dims;
+SELECT k FROM events WHERE id < 50 UNION ALL SELECT k FROM dims;
+SELECT k, region FROM events INTERSECT SELECT k, region FROM dims;
+SELECT k FROM dims INTERSECT ALL SELECT k FROM single;
+SELECT k FROM dims EXCEPT SELECT k FROM single;
+SELECT k FROM dims EXCEPT ALL SELECT k FROM single;
+SELECT k FROM events EXCEPT SELECT k FROM dims;
+SELECT w FROM dims UNION SELECT k FROM dims UNION SELECT 1000;
+SELECT k FROM events UNION ALL SELECT n FROM events WHERE id < 10;
+SELECT price FROM events WHERE id < 30 UNION ALL SELECT rate FROM dims;
+SELECT x, count(*) FROM (SELECT k AS x FROM events UNION ALL SELECT w FROM dims UNION ALL SELECT id FROM parts WHERE id < 9) GROUP BY x;
+SELECT count(*) FROM (SELECT s FROM events UNION SELECT name FROM dims);
+SELECT count(*) FROM (SELECT * FROM nothing UNION ALL SELECT * FROM dims);
+SELECT * FROM nothing EXCEPT SELECT * FROM dims;
+SELECT * FROM dims INTERSECT SELECT * FROM nothing;
+(SELECT k FROM dims UNION SELECT w FROM dims) EXCEPT SELECT k FROM events;
+(SELECT k FROM dims EXCEPT SELECT k FROM single) UNION ALL (SELECT k FROM single INTERSECT SELECT k FROM dims);
+SELECT 'events' AS t, count(*) FROM events UNION ALL SELECT 'dims', count(*) FROM dims UNION ALL SELECT 'nothing', count(*) FROM nothing;
+SELECT region FROM parts UNION SELECT region FROM dims;
+SELECT NULL AS x UNION SELECT k FROM single;
+SELECT e.id FROM events e JOIN (SELECT k FROM dims UNION SELECT w FROM dims) u ON e.k = u.k WHERE e.id < 200;
+SELECT v FROM events WHERE v <> v OR v = 0 UNION SELECT 0.0;
+SELECT max(x) FROM (SELECT max(id) AS x FROM events UNION ALL SELECT max(id) FROM parts);
+SELECT k, flag FROM events WHERE id < 1000 EXCEPT SELECT k, flag FROM parts WHERE id >= 500;

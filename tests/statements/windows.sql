@@ -1,0 +1,26 @@
+-- Window functions; every order is total, so that there is one right answer.
+SELECT id, row_number() OVER (ORDER BY id) FROM events WHERE id < 500;
+SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) FROM events;
+SELECT id, rank() OVER (PARTITION BY region ORDER BY k), dense_rank() OVER (PARTITION BY region ORDER BY k) FROM events;
+SELECT id, percent_rank() OVER (ORDER BY k), cume_dist() OVER (ORDER BY k) FROM events WHERE id < 800;
+SELECT id, ntile(7) OVER (ORDER BY id) FROM events WHERE flag;
+SELECT id, lag(id) OVER (ORDER BY id), lead(id, 3, -1) OVER (ORDER BY id) FROM events WHERE k = 3;
+SELECT id, lag(price, 2) OVER (PARTITION BY k ORDER BY id) FROM events WHERE id < 1500;
+SELECT id, first_value(id) OVER (PARTITION BY k ORDER BY id), last_value(id) OVER (PARTITION BY k ORDER BY id) FROM events;
+SELECT id, nth_value(id, 3) OVER (PARTITION BY k ORDER BY id) FROM events WHERE id < 900;
+SELECT id, sum(price) OVER (PARTITION BY k ORDER BY id) FROM events;
+SELECT id, sum(price) OVER (PARTITION BY k) FROM events WHERE id < 2500;
+SELECT id, count(*) OVER () FROM events WHERE k = 9;
+SELECT id, sum(k) OVER (ORDER BY id ROWS BETWEEN 3 PRECEDING AND 2 FOLLOWING) FROM events WHERE id < 600;
+SELECT id, max(n) OVER (PARTITION BY region ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) FROM events;
+SELECT id, avg(k) OVER (PARTITION BY region ORDER BY id ROWS BETWEEN 5 PRECEDING AND CURRENT ROW) FROM events;
+SELECT id, sum(k) OVER (ORDER BY id RANGE BETWEEN 10 PRECEDING AND 10 FOLLOWING) FROM events WHERE id < 700;
+SELECT id, count(*) OVER (PARTITION BY k ORDER BY day RANGE BETWEEN INTERVAL '10' DAY PRECEDING AND CURRENT ROW) FROM events WHERE id < 700;
+SELECT id, min(price) OVER (PARTITION BY flag ORDER BY id GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM events WHERE id < 400;
+SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY k ORDER BY price DESC, id) AS r FROM events) WHERE r <= 2;
+SELECT k, total, rank() OVER (ORDER BY total DESC, k) FROM (SELECT k, sum(price) AS total FROM events GROUP BY k);
+SELECT k, sum(count(*)) OVER (ORDER BY k) FROM events GROUP BY k;
+SELECT region, day, sum(price), sum(sum(price)) OVER (PARTITION BY region ORDER BY day) FROM events WHERE k < 4 GROUP BY region, day;
+SELECT e.id, d.name, row_number() OVER (PARTITION BY d.name ORDER BY e.id, d.w, d.k) FROM events e JOIN dims d ON e.k = d.k WHERE e.id < 800;
+SELECT id, sum(price) OVER w, count(*) OVER w FROM events WHERE id < 1000 WINDOW w AS (PARTITION BY region ORDER BY id);
+SELECT count(*) FROM (SELECT id, lag(k) OVER (ORDER BY id) AS before, k FROM events) WHERE before = k;
