@@ -20,6 +20,7 @@ use crate::{
     counted::{Counted, Counters},
     error::{BucketError, Result},
     layout::{self, Key},
+    near,
     open::Opened,
     verified::{Known, Verified},
 };
@@ -78,7 +79,13 @@ impl Bucket {
 
     /// The bucket at `uri`, with a clock and chance from outside.
     pub fn open_with(uri: &str, clock: Arc<dyn Clock>, rng: Arc<dyn Rng>) -> Result<Self> {
-        Ok(Self::of(crate::open::open(uri, rng.as_ref())?, clock, rng))
+        Ok(Self::of(crate::open::open(uri, rng.as_ref(), true)?, clock, rng))
+    }
+
+    /// The same, but a local folder that is not there is an error, and is not made.
+    pub fn open_existing(uri: &str) -> Result<Self> {
+        let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+        Ok(Self::of(crate::open::open(uri, rng.as_ref(), false)?, clock, rng))
     }
 
     /// A bucket in this process's memory that ends with its last clone.
@@ -139,6 +146,14 @@ impl Bucket {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// That there is no colony in here; and where the one may be that was meant.
+    #[must_use]
+    pub fn no_colony(&self) -> BucketError {
+        let local = self.opened.is_local.then(|| near::to_uri(self.uri())).flatten();
+        let place = self.uri().strip_prefix("file://").unwrap_or(self.uri());
+        BucketError::NoColony { place: place.to_owned(), near: local }
     }
 
     /// Where it is, without credentials.

@@ -68,6 +68,14 @@ pub enum BucketError {
         /// How to make it.
         hint: String,
     },
+    /// A place without a colony, where one had to be.
+    #[error("there is no Apiary bucket at {place}")]
+    NoColony {
+        /// Where it was looked for, without credentials.
+        place: String,
+        /// The folder that may have been meant.
+        near: Option<PathBuf>,
+    },
     /// The store knows us not.
     #[error("{uri} refuses these credentials: {why}")]
     Credentials {
@@ -158,7 +166,7 @@ impl BucketError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Uri { .. } | Self::Key { .. } => ErrorKind::InvalidInput,
-            Self::NotFound { .. } | Self::NoBucket { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoBucket { .. } | Self::NoColony { .. } => ErrorKind::NotFound,
             Self::Credentials { .. } => ErrorKind::Unauthenticated,
             Self::Denied { .. } => ErrorKind::PermissionDenied,
             Self::TooLarge { .. } => ErrorKind::Corrupt,
@@ -176,6 +184,11 @@ impl BucketError {
             | Self::NoBucket { hint, .. }
             | Self::Credentials { hint, .. }
             | Self::Unreachable { hint, .. } => Some(hint.clone()),
+            Self::NoColony { near, .. } => {
+                let near = near.as_ref().map(|near| format!("did you mean {}? ", near.display()));
+                let make = "`apiary start` or `apiary import --create` makes one";
+                Some(near.unwrap_or_default() + make)
+            }
             Self::Denied { .. } => Some("grant the key read, write, list and delete on this bucket".to_owned()),
             Self::ConditionalPutUnsupported { .. } => {
                 Some("choose another store, or upgrade this one, then run 'apiary doctor'".to_owned())

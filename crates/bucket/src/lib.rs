@@ -11,6 +11,7 @@ mod create;
 mod error;
 pub mod layout;
 mod local;
+mod near;
 mod open;
 mod probe;
 mod store_clock;

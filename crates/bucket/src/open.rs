@@ -19,6 +19,7 @@ use url::Url;
 use crate::{
     error::{BucketError, Result},
     local::{LocalStore, Place},
+    near,
     uri::{self, Location, Remote, Scheme},
 };
 
@@ -93,12 +94,19 @@ impl Patience {
     }
 }
 
-/// Opens `uri`; makes the folder if it is one.
-pub(crate) fn open(uri: &str, rng: &dyn Rng) -> Result<Opened> {
+/// Opens `uri`. A folder that is not there is made if `may_make`, else it is an error.
+pub(crate) fn open(uri: &str, rng: &dyn Rng, may_make: bool) -> Result<Opened> {
     let home = std::env::var("HOME").ok();
     match uri::parse(uri, home.as_deref())? {
         Location::Folder(folder) => {
             let io = |source| BucketError::Io { operation: "use as a bucket the folder", path: folder.clone(), source };
+            if !may_make && !folder.exists() {
+                let place = std::path::absolute(&folder).unwrap_or_else(|_| folder.clone());
+                return Err(BucketError::NoColony {
+                    near: near::to_folder(&folder),
+                    place: place.display().to_string(),
+                });
+            }
             let place = Place::open(&folder, rng.next_u64()).map_err(io)?;
             let uri = Url::from_file_path(place.root()).map_or_else(|()| uri.to_owned(), |url| url.to_string());
             let store = Arc::new(LocalStore::new(place));

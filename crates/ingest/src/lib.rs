@@ -23,6 +23,7 @@ mod pipeline;
 mod schema;
 mod shaper;
 mod verify;
+mod verify_colony;
 
 pub use append::{AppendOptions, WriteReport};
 pub use compact::CompactReport;
@@ -32,6 +33,7 @@ pub use ingest::{Ingest, IngestSettings};
 pub use limits::{IDEMPOTENCY_KEY_BYTES_MAX, PARTITIONS_MAX};
 pub use overwrite::{OverwriteOptions, Replaced};
 pub use schema::{sql_type, storable_schema};
+pub use verify_colony::verify_colony;
 
 #[cfg(test)]
 mod tests;

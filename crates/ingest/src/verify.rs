@@ -3,38 +3,23 @@
 use std::sync::Arc;
 
 use apiary_cell::{rows_of, sha256_hex};
-use apiary_core::{ErrorKind, FramePath, Version};
-use apiary_ledger::{CellEntry, LedgerError, Namespace, Registry, VerifyReport};
+use apiary_core::{ErrorKind, FramePath};
+use apiary_ledger::{CellEntry, Namespace, VerifyReport};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use crate::{Ingest, Result};
+use crate::{Ingest, Result, verify_colony};
 
 /// Cells opened at once: one is hashed while the next is on its way; more would cost memory, a cell each.
 const CELLS_AT_ONCE: usize = 2;
 
 /// What to do about something that is damaged.
-const RESTORE: &str = "restore the object from a backup or the store's version history";
+pub(crate) const RESTORE: &str = "restore the object from a backup or the store's version history";
 
 impl Ingest {
-    /// Checks the registry from its first entry on; without names, if it cannot be read. 1 LIST for each 1 000 entries,
-    /// 1 GET for each entry.
+    /// Checks what the colony as a whole stands on: see [`verify_colony`].
     pub async fn verify_registry(&self) -> Result<(VerifyReport, Option<Arc<Namespace>>)> {
-        let mut report = VerifyReport::default();
-        // A registry that has read nothing yet: what is cached was checked when it was read, and is not what is there.
-        match Registry::new(self.bucket.clone()).namespace().await {
-            Ok(names) => {
-                report.version = names.version;
-                report.oldest = names.version.map(|_| Version(0));
-                report.entries = names.version.map_or(0, |version| version.0 + 1);
-                Ok((report, Some(names)))
-            }
-            Err(LedgerError::Corrupt { object, why }) => {
-                report.found(object, why, RESTORE);
-                Ok((report, None))
-            }
-            Err(error) => Err(error.into()),
-        }
+        verify_colony(&self.bucket).await
     }
 
     /// Checks one frame: its ledger and the sizes of its cells; if `deep`, every cell's checksum and row count. Deep, 1

@@ -136,7 +136,8 @@ impl Namespace {
     }
 
     /// The frame in this folder, whatever it is called now.
-    pub(crate) fn in_folder(&self, folder: &str) -> Option<Arc<FrameRecord>> {
+    #[must_use]
+    pub fn in_folder(&self, folder: &str) -> Option<Arc<FrameRecord>> {
         self.all_frames().into_iter().find(|record| record.folder == folder)
     }
 

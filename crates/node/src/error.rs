@@ -19,6 +19,14 @@ pub enum NodeError {
     /// The colony's own objects failed.
     #[error(transparent)]
     Swarm(#[from] SwarmError),
+    /// A bucket with a colony in it that does not say of which format it is.
+    #[error("'{key}' is missing, and there is a colony in the bucket: '{object}'")]
+    FormatLost {
+        /// The object that must be there.
+        key: String,
+        /// What is there without it.
+        object: String,
+    },
     /// A setting with a value that cannot be.
     #[error("cannot use the setting '{name}': {why}")]
     Setting {
@@ -119,6 +127,7 @@ impl NodeError {
             Self::Setting { .. } | Self::UnknownSetting { .. } | Self::Settings(_) => ErrorKind::InvalidInput,
             Self::PortInUse { .. } | Self::Bind { .. } | Self::Open { .. } => ErrorKind::InvalidInput,
             Self::DataDirTaken { .. } | Self::File { .. } => ErrorKind::InvalidInput,
+            Self::FormatLost { .. } => ErrorKind::Corrupt,
             Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::Threads(_) => ErrorKind::Internal,
             Self::Cancelled(_) => ErrorKind::Cancelled,
@@ -132,6 +141,9 @@ impl NodeError {
         let hint = match self {
             Self::Bucket(error) => return error.hint(),
             Self::Swarm(error) => return error.hint(),
+            Self::FormatLost { .. } => {
+                "nothing was written; restore the object from a backup or the store's version history"
+            }
             Self::DataDirTaken { .. } | Self::Twin { .. } => "give this node a folder of its own: --data-dir PATH",
             Self::PortInUse { .. } => "choose another address: --listen HOST:PORT, or stop the other program",
             Self::Open { .. } => {

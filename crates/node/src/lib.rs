@@ -23,7 +23,7 @@ pub use bee_pool::{BeePool, Bees};
 pub use chamber::{Chamber, Chambers};
 pub use error::{NodeError, Result};
 pub use listener::Listener;
-pub use node::Node;
+pub use node::{Node, Stay};
 pub use peer::{PeerChannel, node_channel};
 pub use role::Role;
 pub use server::{ServerPolicy, serve};

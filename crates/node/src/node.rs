@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use apiary_bucket::Bucket;
+use apiary_bucket::{Bucket, layout};
 use apiary_core::{Clock, Incarnation, NodeId, Rng, failpoint};
 use apiary_swarm::{
     Board, ColonyFormat, ColonySecret, Heartbeat, NodeView, Strain,
@@ -42,12 +42,29 @@ pub struct Node {
     /// Their memory.
     pub chambers: Chambers,
     pub(crate) pulse: Pulse,
+    is_visitor: bool,
     address: Mutex<Option<(Role, String)>>,
     _identity: Identity,
 }
 
+/// How a node comes to a bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// As a member; where there is no colony it founds one.
+    #[default]
+    Found,
+    /// As a member of a colony that is there.
+    Join,
+    /// To look: it writes nothing, beats no heart, and nobody knows that it is there. It answers what takes no write.
+    Visit,
+}
+
 /// Buckets that this process has probed: once is enough, every role of an all-in-one node asks.
 static PROBED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Folders that are looked into for what a colony left behind, where there is no colony: somebody else's may be many.
+const HIVES_MAX: usize = 16;
+const BOXES_MAX: usize = 4;
 
 /// Tests a shared bucket's promises before anything is trusted to it: once per process.
 async fn probe_once(bucket: &Bucket) -> Result<()> {
@@ -61,18 +78,63 @@ async fn probe_once(bucket: &Bucket) -> Result<()> {
     Ok(())
 }
 
+/// What makes a colony of a bucket: read, and made only by who may.
+async fn colony(bucket: &Bucket, stay: Stay) -> Result<(ColonyFormat, ColonySecret)> {
+    let known = ColonyFormat::look(bucket).await?;
+    if known.is_none() {
+        if let Some(object) = left_of_one(bucket).await? {
+            return Err(NodeError::FormatLost { key: layout::format().to_string(), object });
+        }
+        if stay != Stay::Found {
+            return Err(bucket.no_colony().into());
+        }
+    }
+    if stay == Stay::Visit
+        && let Some(format) = known
+    {
+        // Who has no secret, or a broken one, can prove nothing to other nodes, and asks none.
+        let secret = ColonySecret::look(bucket).await.ok().flatten();
+        return Ok((format, secret.unwrap_or_else(|| ColonySecret::random(bucket))));
+    }
+    probe_once(bucket).await?;
+    Ok((ColonyFormat::load_or_create(bucket).await?, ColonySecret::load_or_create(bucket).await?))
+}
+
+/// Something that only a colony writes, each later than its format: without that it is not known what may be touched.
+async fn left_of_one(bucket: &Bucket) -> Result<Option<String>> {
+    if let Some(entry) = bucket.list(layout::registry_prefix(), None, 1).await?.into_iter().next() {
+        return Ok(Some(entry.key));
+    }
+    for hive in bucket.folders("").await?.into_iter().filter(|top| !layout::is_own_folder(top)).take(HIVES_MAX) {
+        for in_hive in bucket.folders(&hive).await?.into_iter().take(BOXES_MAX) {
+            let folders = bucket.folders(&format!("{hive}/{in_hive}")).await?;
+            let mut frames = folders.into_iter().map(|frame| format!("{hive}/{in_hive}/{frame}"));
+            let Some(frame) = frames.find(|folder| layout::parse_frame_folder(folder).is_some()) else { continue };
+            let first = bucket.list(&layout::ledger_prefix(&frame), None, 1).await?.into_iter().next();
+            if first.is_some_and(|first| layout::parse_ledger_object(&frame, &first.key).is_some()) {
+                return Ok(Some(frame));
+            }
+        }
+    }
+    Ok(None)
+}
+
 impl Node {
     /// Joins the colony of `bucket`, founding it if there is none. Fails within seconds and with a reason if the
     /// bucket cannot be reached, does not keep its promises, or is of another format; or if another process has
     /// the data folder. 1 LIST and 3 GETs, and once per process the probe of a shared bucket (some 40 requests).
     pub async fn join(bucket: Bucket, settings: NodeSettings) -> Result<Arc<Self>> {
+        Self::enter(bucket, settings, Stay::Found).await
+    }
+
+    /// The same with another `stay`: where there has to be a colony and is none, that is an error that says so, and
+    /// nothing is written. A visitor costs 1 LIST and 2 GETs.
+    pub async fn enter(bucket: Bucket, settings: NodeSettings, stay: Stay) -> Result<Arc<Self>> {
         failpoint::check().map_err(|why| NodeError::setting(failpoint::VARIABLE, why))?;
         let (clock, rng) = (Arc::clone(bucket.clock()), Arc::clone(bucket.rng()));
         let identity = Identity::take(&settings, rng.as_ref())?;
         bucket.contact().await?;
-        probe_once(&bucket).await?;
-        let format = ColonyFormat::load_or_create(&bucket).await?;
-        let secret = ColonySecret::load_or_create(&bucket).await?;
+        let (format, secret) = colony(&bucket, stay).await?;
         let id = identity.node.clone();
         let past = if identity.is_new { None } else { heartbeat::read(&bucket, &id).await.ok().flatten() };
         let chambers = Chambers::new(settings.chamber_bytes(), settings.cores, identity.scratch.clone());
@@ -88,10 +150,17 @@ impl Node {
             bucket,
             settings,
             secret,
+            is_visitor: stay == Stay::Visit,
             _identity: identity,
         });
         tracing::info!(node = %node.id, cluster = node.cluster, storage = node.bucket.uri(), "joined");
         Ok(node)
+    }
+
+    /// Whether it only looks, and must write nothing.
+    #[must_use]
+    pub fn is_visitor(&self) -> bool {
+        self.is_visitor
     }
 
     /// The clock of everything on this node.
@@ -173,9 +242,11 @@ impl Node {
 
     /// Begins to beat and to observe, once; a second call does nothing, so that every role may ask. When `shutdown`
     /// is cancelled the heartbeat says leaving until [`Node::leave`]. A twin (another process under this id)
-    /// cancels `shutdown`; [`Node::failure`] then says so.
+    /// cancels `shutdown`; [`Node::failure`] then says so. A visitor has no pulse.
     pub fn start_pulse(self: &Arc<Self>, shutdown: CancellationToken) {
-        self.pulse.start(self, shutdown);
+        if !self.is_visitor {
+            self.pulse.start(self, shutdown);
+        }
     }
 
     /// The colony as last seen; nothing before the first look.

@@ -1,6 +1,6 @@
 //! What can go wrong between a node and the colony. Facts live in the variants; callers decide by [`ErrorKind`].
 
-use apiary_bucket::BucketError;
+use apiary_bucket::{BucketError, layout};
 use apiary_core::ErrorKind;
 
 /// Shorthand for this crate.
@@ -92,6 +92,10 @@ impl SwarmError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Bucket(error) => error.hint(),
+            Self::Corrupt { key, .. } if key.starts_with(layout::queries_prefix()) => {
+                Some("ask again: what stands on the board ends with its query".to_owned())
+            }
+            Self::Corrupt { .. } => Some("restore the object from a backup or the store's version history".to_owned()),
             _ => None,
         }
     }

@@ -48,6 +48,14 @@ impl ColonySecret {
         body.map(|body| Self::decode(key.as_str(), &body)).transpose()
     }
 
+    /// One that nobody else knows and that is stored nowhere.
+    #[must_use]
+    pub fn random(bucket: &Bucket) -> Self {
+        let mut bytes = [0; SECRET_BYTES];
+        bucket.rng().fill(&mut bytes);
+        Self(bytes)
+    }
+
     /// A secret from outside, for tests.
     #[must_use]
     pub fn of(bytes: [u8; SECRET_BYTES]) -> Self {

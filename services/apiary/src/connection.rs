@@ -11,7 +11,7 @@ use apiary_proto::Client;
 
 use crate::{
     args::TargetArgs,
-    embedded::{Embedded, EmbeddedOptions},
+    embedded::{Embedded, EmbeddedOptions, Leave},
     failure::CliError,
     home,
 };
@@ -40,17 +40,17 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Finds the colony and connects.
-    pub(crate) async fn open(target: &TargetArgs) -> Result<Self, CliError> {
+    /// Finds the colony and connects; a bucket that is opened in this process is left no more than `leave`.
+    pub(crate) async fn open(target: &TargetArgs, leave: Leave) -> Result<Self, CliError> {
         match choose(target, |name| std::env::var(name).ok()) {
             Choice::Connect(url) => Self::remote(&url, target.token.clone()).await,
-            Choice::Storage(uri) => Self::embedded(&uri, target.data_dir.clone()).await,
+            Choice::Storage(uri) => Self::embedded(&uri, target.data_dir.clone(), leave).await,
             Choice::Nearest if node_lives_here().await => {
                 Self::remote(&format!("grpc://127.0.0.1:{COORDINATOR_PORT}"), target.token.clone()).await
             }
             Choice::Nearest => {
                 let folder = home::default_bucket()?;
-                Self::embedded(&folder.to_string_lossy(), target.data_dir.clone()).await
+                Self::embedded(&folder.to_string_lossy(), target.data_dir.clone(), leave).await
             }
         }
     }
@@ -59,9 +59,15 @@ impl Connection {
         Ok(Self { client: Client::connect(url, token).await?, embedded: None })
     }
 
-    async fn embedded(uri: &str, data_dir: Option<PathBuf>) -> Result<Self, CliError> {
-        let embedded = Embedded::start(uri, EmbeddedOptions { data_dir, ..EmbeddedOptions::default() }).await?;
+    async fn embedded(uri: &str, data_dir: Option<PathBuf>, leave: Leave) -> Result<Self, CliError> {
+        let options = EmbeddedOptions { data_dir, leave, ..EmbeddedOptions::default() };
+        let embedded = Embedded::start(uri, options).await?;
         Ok(Self { client: embedded.client().clone(), embedded: Some(embedded) })
+    }
+
+    /// Whether it takes no heartbeat to see it: a colony in this process that leaves nothing in its bucket.
+    pub(crate) fn is_visitor(&self) -> bool {
+        self.embedded.as_ref().is_some_and(Embedded::is_visitor)
     }
 
     /// The client.
@@ -75,6 +81,11 @@ impl Connection {
             embedded.shutdown().await;
         }
     }
+}
+
+/// Whether nothing says where the colony is: then it is at the default place, which cannot be mistyped.
+pub(crate) fn is_default(target: &TargetArgs) -> bool {
+    choose(target, |name| std::env::var(name).ok()) == Choice::Nearest
 }
 
 /// Options beat the environment, and a coordinator in it beats a bucket.

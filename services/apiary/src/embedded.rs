@@ -1,11 +1,12 @@
 //! A colony inside this process: one node that is coordinator, worker and compactor at once, and a client that
 //! reaches it without a port. It joins whatever else lives on the same bucket, as any node does.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use apiary_bucket::Bucket;
 use apiary_coordinator::Beside;
-use apiary_node::{Listener, Node, NodeSettings, Role};
+use apiary_core::ErrorKind;
+use apiary_node::{Listener, Node, NodeError, NodeSettings, Role, Stay};
 use apiary_proto::{Client, ClientError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
@@ -25,6 +26,32 @@ pub struct EmbeddedOptions {
     pub cores: Option<usize>,
     /// Memory to live in, in bytes.
     pub memory_bytes: Option<u64>,
+    /// What may be written into the bucket.
+    pub leave: Leave,
+}
+
+/// What an embedded node may leave in its bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leave {
+    /// A colony, where there is none.
+    #[default]
+    Colony,
+    /// What members of a colony write; there has to be one.
+    Work,
+    /// The same, but in a bucket that cannot be written it looks only.
+    WorkIfPossible,
+    /// Nothing at all.
+    Nothing,
+}
+
+impl Leave {
+    fn stay(self) -> Stay {
+        match self {
+            Self::Colony => Stay::Found,
+            Self::Work | Self::WorkIfPossible => Stay::Join,
+            Self::Nothing => Stay::Visit,
+        }
+    }
 }
 
 /// A running colony of one node. [`shutdown`](Self::shutdown) ends it in order; dropping it ends it all the same,
@@ -44,17 +71,24 @@ impl Embedded {
     /// seconds it is clear whether the bucket can be reached. Cost: the probe of a bucket not seen before, and a
     /// handful of GETs, PUTs and LISTs.
     pub async fn start(storage: &str, options: EmbeddedOptions) -> Result<Self, ClientError> {
-        let bucket = Bucket::open(storage).map_err(|error| failed(error.kind(), &error, error.hint()))?;
+        let opened = match options.leave {
+            Leave::Colony => Bucket::open(storage),
+            _ => Bucket::open_existing(storage),
+        };
+        let bucket = opened.map_err(|error| failed(error.kind(), &error, error.hint()))?;
         let slot = if options.data_dir.is_none() { Some(home::free_slot()?) } else { None };
         let data_dir = options.data_dir.or_else(|| slot.as_ref().map(|slot| slot.folder.clone())).unwrap_or_default();
         let mut settings = NodeSettings::new(storage, data_dir);
         settings.cores = options.cores.unwrap_or(settings.cores);
         settings.memory_bytes = options.memory_bytes.unwrap_or(settings.memory_bytes);
-        let node = Node::join(bucket, settings).await.map_err(of_node)?;
+        let node = enter(bucket, settings, options.leave).await.map_err(of_node)?;
         let (coordinator, channel) = Listener::memory();
         let (worker, to_worker) = Listener::memory();
         let (compactor, to_compactor) = Listener::memory();
-        let listeners = vec![(Role::Coordinator, coordinator), (Role::Worker, worker), (Role::Compactor, compactor)];
+        let mut listeners = vec![(Role::Coordinator, coordinator), (Role::Compactor, compactor)];
+        if !node.is_visitor() {
+            listeners.push((Role::Worker, worker));
+        }
         let beside = Beside { compactor: Some(to_compactor) };
         let shutdown = CancellationToken::new();
         let roles = Roles::start(node, listeners, beside, shutdown.clone())?;
@@ -65,6 +99,11 @@ impl Embedded {
             _stop: shutdown.drop_guard(),
             _slot: slot,
         })
+    }
+
+    /// Whether the bucket cannot be written, and it only looks.
+    pub(crate) fn is_visitor(&self) -> bool {
+        self.roles.node().is_visitor()
     }
 
     /// The client; clone it as you like.
@@ -79,5 +118,15 @@ impl Embedded {
         if let Err(error) = self.roles.stop().await {
             tracing::warn!(%error, "the embedded colony did not end in order");
         }
+    }
+}
+
+async fn enter(bucket: Bucket, settings: NodeSettings, leave: Leave) -> Result<Arc<Node>, NodeError> {
+    match Node::enter(bucket.clone(), settings.clone(), leave.stay()).await {
+        Err(error) if leave == Leave::WorkIfPossible && error.kind() == ErrorKind::PermissionDenied => {
+            tracing::info!(%error, "the bucket cannot be written: reading only");
+            Node::enter(bucket, settings, Stay::Visit).await
+        }
+        entered => entered,
     }
 }

@@ -13,9 +13,9 @@ use apiary_proto::ClientError;
 /// Commands that may run at once with a colony of their own each.
 const SLOTS_MAX: usize = 64;
 
-/// `~/.apiary/default`, made if it is not there.
+/// `~/.apiary/default`, which need not be there.
 pub(crate) fn default_bucket() -> Result<PathBuf, ClientError> {
-    made(root()?.join("default"))
+    Ok(root()?.join("default"))
 }
 
 /// A node's data folder that no other command uses, held until dropped. The same few folders serve again and again,

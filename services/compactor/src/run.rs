@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Serves, cares and sweeps until `shutdown`; merges under way are finished as far as the server's drain allows. A merge
-/// that is cut leaves cells that no ledger names, and nothing else. The node's pulse is its owner's.
+/// that is cut leaves cells that no ledger names, and nothing else. The node's pulse is its owner's. A visitor's serves,
+/// and does nothing by itself.
 pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToken) -> Result<()> {
     let bucket = node.bucket.clone();
     let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
@@ -29,6 +30,9 @@ pub async fn run(node: Arc<Node>, listener: Listener, shutdown: CancellationToke
     let service = Maintenance { node: Arc::clone(&node), registry, frames, ingest, shutdown: shutdown.clone() };
     let routes = Routes::new(MaintenanceServiceServer::new(service));
     let policy = ServerPolicy::of(&node);
+    if node.is_visitor() {
+        return Ok(serve(listener, routes, policy, shutdown).await?);
+    }
     let serving = serve(listener, routes, policy, shutdown.clone());
     let care = care::run(care, shutdown.clone());
     let (served, (), (), ()) = tokio::join!(serving, upkeep.run(), care, janitor::run(node, shutdown));

@@ -13,7 +13,9 @@ pub(super) fn of(location: &Path, error: io::Error) -> Error {
             Error::NotFound { path, source: Box::new(error) }
         }
         ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: Box::new(error) },
-        ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: Box::new(error) },
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Error::PermissionDenied { path, source: Box::new(error) }
+        }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => full(&format!("for '{path}' "), &error),
         _ => generic(format!("{path}: {error}")),
     }

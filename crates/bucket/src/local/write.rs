@@ -10,7 +10,7 @@ use object_store::{Error, PutPayload, PutResult, Result, path::Path};
 
 use super::{
     faults,
-    place::{Place, sync_folder},
+    place::{Place, STAGING, sync_folder},
     read,
     steps::{is_dead, step},
 };
@@ -155,5 +155,9 @@ pub(super) fn unstaged(error: io::Error) -> Error {
     if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         return faults::full("", &error);
     }
-    faults::generic(format!("cannot write in the bucket's folder: {error}"))
+    let words = format!("cannot write in the bucket's folder: {error}");
+    if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+        return Error::PermissionDenied { path: STAGING.to_owned(), source: words.into() };
+    }
+    faults::generic(words)
 }

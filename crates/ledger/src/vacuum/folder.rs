@@ -148,6 +148,10 @@ pub(super) fn judge(contents: &Contents, now_ms: i64, retention_ms: i64) -> Fold
     if let Some(query) = contents.pinned {
         return FolderFate::Pinned { query };
     }
+    // Rows are written to a frame that has a name: who finds none finds that it was lost, however lately.
+    if !contents.ended && contents.last.is_some_and(|(version, _)| version > Version(0)) {
+        return FolderFate::HoldsFrame;
+    }
     if age_ms(contents.newest_ms) < ms(UNNAMED_AGE) {
         return FolderFate::Young;
     }
@@ -206,6 +210,7 @@ mod tests {
         {
             assert_eq!(fate(lost), FolderFate::HoldsFrame);
         }
+        assert_eq!(fate(Contents { newest_ms: NOW, ..old(Some(3), false, 1) }), FolderFate::HoldsFrame, "a moment ago");
         assert_eq!(fate(old(None, false, 3)), FolderFate::HoldsFrame, "its log was lost, too");
         assert_eq!(fate(Contents { mark: Some(Mark::Fence), ..old(None, false, 3) }), FolderFate::Leftover);
     }

@@ -246,3 +246,50 @@ async fn a_folder_is_a_colony_for_two_nodes() {
     a.leave().await;
     assert!(a.look().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_visitor_reads_what_it_may_not_write() {
+    use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rule};
+    let clock: Arc<dyn Clock> = Arc::new(apiary_core::SystemClock);
+    let memory = MemoryStore::new(Arc::clone(&clock));
+    let faults = FaultStore::new(Arc::new(memory.clone()), 1, Arc::clone(&clock));
+    let bucket = Bucket::over(Arc::new(faults.clone()), clock, Arc::new(SystemRng));
+    let folder = tempfile::tempdir().unwrap();
+    let enter = async |name: &str, stay: Stay| {
+        Node::enter(bucket.clone(), NodeSettings::new("", folder.path().join(name)), stay).await
+    };
+    for stay in [Stay::Join, Stay::Visit] {
+        let error = enter("early", stay).await.unwrap_err();
+        assert_eq!(error.kind(), apiary_core::ErrorKind::NotFound, "{error}");
+        assert!(memory.keys("").is_empty(), "{stay:?}");
+    }
+    let member = enter("member", Stay::Found).await.unwrap();
+    let before = memory.keys("");
+    for op in [Op::Put, Op::Create, Op::Delete] {
+        faults.script(Rule::on(op, Fault::Denied).forever());
+    }
+    let visitor = enter("visitor", Stay::Visit).await.unwrap();
+    assert_eq!((&visitor.cluster, &visitor.secret), (&member.cluster, &member.secret));
+    visitor.start_pulse(CancellationToken::new());
+    visitor.look().await.unwrap();
+    visitor.leave().await;
+    assert_eq!(memory.keys(""), before);
+    memory.set(layout::secret().as_str(), None);
+    enter("blind", Stay::Visit).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_founds_a_colony_over_what_is_left_of_one() {
+    let left = ["_apiary/registry/00000000000000000000.json", "h/b/t-0123abcd/_delta_log/00000000000000000000.json"];
+    for key in left {
+        let colony = Colony::new();
+        colony.bucket.put(&apiary_bucket::Key::parse(key).unwrap(), "{}\n".into()).await.unwrap();
+        let error = Node::join(colony.bucket.clone(), colony.settings("a")).await.unwrap_err();
+        assert_eq!(error.kind(), apiary_core::ErrorKind::Corrupt);
+        assert!(error.to_string().contains("_apiary/format.json") && error.hint().is_some(), "{error}");
+    }
+    // Other people's folders are none of ours.
+    let colony = Colony::new();
+    colony.bucket.put(&apiary_bucket::Key::parse("logs/2026/app-20260101/x.log").unwrap(), "x".into()).await.unwrap();
+    colony.join("a").await;
+}

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::{
     args::{CellsArgs, ShownAs},
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     format::{Format, ResultWriter, TableLayout},
     terminal::Terminal,
@@ -26,7 +27,7 @@ const ROWS_SHOWN_MAX: usize = 40;
 
 /// Runs the command.
 pub(crate) async fn run(args: &CellsArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Nothing).await?;
     let found = connection.client().cells(&args.frame).await;
     connection.close().await;
     let (version, cells) = found?;

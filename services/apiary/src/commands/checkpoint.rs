@@ -2,11 +2,14 @@
 
 use apiary_core::units;
 
-use crate::{args::CheckpointArgs, connection::Connection, failure::CliError, progress::Progress, terminal::Terminal};
+use crate::{
+    args::CheckpointArgs, connection::Connection, embedded::Leave, failure::CliError, progress::Progress,
+    terminal::Terminal,
+};
 
 /// Runs the command.
 pub(crate) async fn run(args: &CheckpointArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Work).await?;
     let progress = Progress::waiting(terminal, format!("checkpointing {}", args.frame));
     let result = progress.during(connection.client().checkpoint(&args.frame, args.clean_log)).await;
     progress.done();

@@ -2,11 +2,14 @@
 
 use apiary_core::units;
 
-use crate::{args::CompactArgs, connection::Connection, failure::CliError, progress::Progress, terminal::Terminal};
+use crate::{
+    args::CompactArgs, connection::Connection, embedded::Leave, failure::CliError, progress::Progress,
+    terminal::Terminal,
+};
 
 /// Runs the command.
 pub(crate) async fn run(args: &CompactArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Work).await?;
     let progress = Progress::waiting(terminal, format!("compacting {}", args.frame));
     let result = progress.during(connection.client().compact(&args.frame)).await;
     progress.done();

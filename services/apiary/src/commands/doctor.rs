@@ -5,9 +5,10 @@
 
 mod diagnosis;
 
-use apiary_bucket::{Bucket, BucketError, Examination, Verdict};
+use apiary_bucket::{Bucket, BucketError, Examination, Verdict, layout};
 use apiary_core::{ErrorKind, units};
-use apiary_ledger::Registry;
+use apiary_ingest::verify_colony;
+use apiary_ledger::Problem;
 use apiary_swarm::{ColonyFormat, ColonySecret, SwarmError, heartbeat};
 
 use self::diagnosis::{Diagnosis, Line};
@@ -32,7 +33,7 @@ pub(crate) async fn run(args: &DoctorArgs, terminal: &Terminal) -> Result<(), Cl
         Some(uri) => uri,
         None => home::default_bucket()?.to_string_lossy().into_owned(),
     };
-    let bucket = Bucket::open(&uri)?;
+    let bucket = Bucket::open_existing(&uri)?;
     let diagnosis = examine(&bucket).await;
     match args.format {
         ShownAs::Table => terminal.line(diagnosis.text(|ink, text| terminal.paint(ink, text))),
@@ -108,28 +109,41 @@ async fn of_colony(bucket: &Bucket) -> Vec<Line> {
         let advice = error.hint().unwrap_or_else(|| "restore the object from a copy of the bucket".to_owned());
         Line::wrong(what, error.to_string()).advice(advice)
     };
+    let problems = match verify_colony(bucket).await {
+        Ok((report, _)) => report.problems,
+        Err(error) => {
+            let advice = error.hint().unwrap_or_else(|| "try again".to_owned());
+            lines.push(Line::wrong("the colony can be examined", error.to_string()).advice(advice));
+            return lines;
+        }
+    };
+    let of = |key: &str| problems.iter().filter(|problem| problem.object == key).map(of_problem).collect::<Vec<_>>();
     match ColonyFormat::look(bucket).await {
-        Ok(None) => {
+        Ok(None) if problems.is_empty() => {
             lines.push(Line::right("no colony yet: the first node founds it"));
             return lines;
         }
         Ok(Some(format)) => {
             lines.push(Line::right(format!("format {}, cluster {}", format.format, format.cluster)));
         }
+        Ok(None) => lines.extend(of(layout::format().as_str())),
         Err(error) => lines.push(wrong("the colony's format", &error)),
     }
     match ColonySecret::look(bucket).await {
         Ok(Some(_)) => lines.push(Line::right("the colony's secret is there")),
-        Ok(None) => lines.push(Line::note("secret", "it is not there; the next node makes one")),
+        Ok(None) => lines.push(
+            Line::note(layout::secret().to_string(), "it is not there; the next node makes one")
+                .advice("restart the nodes that run when it is there, so that all know the same"),
+        ),
         Err(error) => lines.push(wrong("the colony's secret", &error)),
     }
-    match Registry::new(bucket.clone()).namespace().await {
-        Ok(_) => lines.push(Line::right("the registry of names is whole")),
-        Err(error) => {
-            let advice = error.hint().unwrap_or_else(|| "run `apiary verify` to see which entry is broken".to_owned());
-            lines.push(Line::wrong("the registry of names", error.to_string()).advice(advice));
-        }
+    let others = [layout::format(), layout::secret()];
+    let names: Vec<&Problem> =
+        problems.iter().filter(|problem| others.iter().all(|key| key.as_str() != problem.object)).collect();
+    if names.is_empty() {
+        lines.push(Line::right("the registry of names is whole"));
     }
+    lines.extend(names.into_iter().map(of_problem));
     match heartbeat::clocks(bucket).await {
         Ok(clocks) => {
             lines.push(Line::right(format!("{} in the listing of nodes", units::counted(clocks.len() as u64, "node"))));
@@ -140,6 +154,10 @@ async fn of_colony(bucket: &Bucket) -> Vec<Line> {
         Err(error) => lines.push(wrong("the nodes' heartbeats", &error)),
     }
     lines
+}
+
+fn of_problem(problem: &Problem) -> Line {
+    Line::wrong(&problem.object, &problem.what).advice(&problem.advice)
 }
 
 fn of_node(clock: &heartbeat::NodeClock) -> Option<Line> {

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::{
     args::{HistoryArgs, ShownAs},
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     format::{Format, ResultWriter, TableLayout},
     terminal::Terminal,
@@ -20,7 +21,7 @@ use crate::{
 
 /// Runs the command.
 pub(crate) async fn run(args: &HistoryArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Nothing).await?;
     let history = connection.client().history(&args.frame, args.limit).await;
     connection.close().await;
     let history = history?;

@@ -24,6 +24,7 @@ use futures::StreamExt;
 use crate::{
     args::ImportArgs,
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     progress::Progress,
     roles::failed,
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), Cli
             "import the first with --overwrite, then the others without",
         ));
     }
-    let connection = Connection::open(&args.target).await?;
+    let leave = if args.create { Leave::Colony } else { Leave::Work };
+    let connection = Connection::open(&args.target, leave).await?;
     let result = all(connection.client(), &args, terminal).await;
     connection.close().await;
     result

@@ -18,7 +18,8 @@ use arrow::{
 
 use crate::{
     args::SqlArgs,
-    connection::Connection,
+    connection::{self, Connection},
+    embedded::Leave,
     failure::CliError,
     footer::footer,
     format::{Format, ResultWriter, TableLayout, promises_another_format},
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: SqlArgs, terminal: &Terminal, interrupt: &Interrup
     let connection = tokio::select! {
         biased;
         () = interrupt.asked() => return Err(CliError::Interrupted),
-        connection = Connection::open(&args.target) => connection?,
+        connection = Connection::open(&args.target, leave(&args, &statements)) => connection?,
     };
     let runner = Runner { client: connection.client(), terminal, interrupt, style: &style, output: output.as_ref() };
     let result = runner.all(&statements, session(&args)?).await;
@@ -82,6 +83,14 @@ fn script(args: &SqlArgs) -> Result<String, CliError> {
             Ok(text)
         }
     }
+}
+
+/// A script that creates something may begin with the bucket. So may any at the default place, where there is no name to
+/// mistype.
+fn leave(args: &SqlArgs, statements: &[&str]) -> Leave {
+    let creates = |sql: &&str| matches!(apiary_query::parse(sql), Ok(apiary_query::Statement::Create(_)));
+    let may_found = connection::is_default(&args.target) || statements.iter().any(creates);
+    if may_found { Leave::Colony } else { Leave::WorkIfPossible }
 }
 
 fn style(args: &SqlArgs, terminal: &Terminal) -> Style {

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::{
     args::{ShownAs, StatusArgs},
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     format::{Format, ResultWriter, TableLayout},
     terminal::{Ink, Terminal},
@@ -28,8 +29,8 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(crate) async fn run(args: &StatusArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
-    let status = look(connection.client()).await;
+    let connection = Connection::open(&args.target, Leave::WorkIfPossible).await?;
+    let status = look(connection.client(), connection.is_visitor()).await;
     connection.close().await;
     let status = status?;
     match args.format {
@@ -39,12 +40,13 @@ pub(crate) async fn run(args: &StatusArgs, terminal: &Terminal) -> Result<(), Cl
     Ok(())
 }
 
-/// The colony; a node that has just started (the one in this process) is given time for its first look.
-async fn look(client: &Client) -> Result<ColonyStatus, ClientError> {
+/// The colony; a node that has just started (the one in this process) is given time for its first look. A visitor's
+/// first look is as good as any, and may find nobody.
+async fn look(client: &Client, is_visitor: bool) -> Result<ColonyStatus, ClientError> {
     let started = SystemClock.monotonic();
     loop {
         let status = client.status().await?;
-        if !status.nodes.is_empty() || SystemClock.monotonic().saturating_sub(started) > FIRST_LOOK_MAX {
+        if is_visitor || !status.nodes.is_empty() || SystemClock.monotonic().saturating_sub(started) > FIRST_LOOK_MAX {
             return Ok(status);
         }
         SystemClock.sleep(LOOK_INTERVAL).await;

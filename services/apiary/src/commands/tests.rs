@@ -11,6 +11,9 @@ use crate::{
     terminal::Terminal,
 };
 
+mod damage;
+mod place;
+
 /// What a command said.
 struct Said {
     out: String,
@@ -19,13 +22,18 @@ struct Said {
 }
 
 async fn run(home: &Path, line: &[&str]) -> Said {
-    run_until(home, line, &Interrupt::default()).await
+    run_at(home, &home.join("bucket"), line).await
 }
 
-async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
-    let (storage, data) = (home.join("bucket"), home.join("node"));
+async fn run_at(home: &Path, storage: &Path, line: &[&str]) -> Said {
+    run_until(home, storage, line, &Interrupt::default()).await
+}
+
+async fn run_until(home: &Path, storage: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
+    let data = home.join("node");
     let place = ["--storage", storage.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
-    let cli = Cli::try_parse_from(["apiary"].iter().chain(line).chain(&place)).unwrap();
+    let place = if line[0] == "doctor" { &place[..2] } else { &place[..] };
+    let cli = Cli::try_parse_from(["apiary"].iter().chain(line).chain(place)).unwrap();
     let (terminal, out, err) = Terminal::captured();
     let result = match cli.command {
         Command::Sql(args) => super::sql::run(args, &terminal, interrupt).await,
@@ -37,12 +45,18 @@ async fn run_until(home: &Path, line: &[&str], interrupt: &Interrupt) -> Said {
         Command::Checkpoint(args) => super::checkpoint::run(&args, &terminal).await,
         Command::Vacuum(args) => super::vacuum::run(&args, &terminal).await,
         Command::Verify(args) => super::verify::run(&args, &terminal).await,
-        Command::Demo(_) | Command::Start(_) | Command::Health(_) | Command::Doctor(_) => unreachable!(),
+        Command::Doctor(args) => super::doctor::run(&args, &terminal).await,
+        Command::Demo(_) | Command::Start(_) | Command::Health(_) => unreachable!(),
     };
     if let Err(error) = &result {
         let _ = error.tell(&terminal);
     }
     Said { out: out.text(), err: err.text(), result }
+}
+
+/// Makes the bucket: what only looks makes none.
+async fn found(home: &Path) {
+    run(home, &["sql", "CREATE HIVE first"]).await.result.unwrap();
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -62,6 +76,7 @@ fn a_file_is_imported_queried_and_compacted() {
     std::fs::write(&csv, "region,temp\nnorth,1.5\nsouth,20.25\nnorth,2.5\n").unwrap();
     let csv = csv.to_str().unwrap();
     block_on(async {
+        found(home.path()).await;
         let missing = run(home.path(), &["import", csv, "--into", "a.b.c"]).await;
         assert_eq!(missing.result.unwrap_err().kind(), apiary_core::ErrorKind::NotFound);
         assert!(missing.err.contains("--create"), "{}", missing.err);
@@ -89,6 +104,7 @@ fn a_file_is_imported_queried_and_compacted() {
 fn mistakes_in_sql_are_told_with_their_place_and_a_suggestion() {
     let home = tempfile::tempdir().unwrap();
     block_on(async {
+        found(home.path()).await;
         let syntax = run(home.path(), &["sql", "SELECT 1 +"]).await;
         assert_eq!(syntax.result.unwrap_err().kind().exit_code(), 1);
         assert!(syntax.err.starts_with("error: "), "{}", syntax.err);
@@ -118,6 +134,7 @@ fn rows_go_to_a_file_in_the_format_of_its_name() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("out.json");
     block_on(async {
+        found(home.path()).await;
         let said = run(home.path(), &["sql", "SELECT 1 AS n, NULL AS t", "-o", file.to_str().unwrap()]).await;
         said.result.unwrap();
         assert_eq!(said.out, "");
@@ -130,6 +147,7 @@ fn rows_go_to_a_file_in_the_format_of_its_name() {
 fn ctrl_c_stops_a_long_query() {
     let home = tempfile::tempdir().unwrap();
     block_on(async {
+        found(home.path()).await;
         let interrupt = Interrupt::default();
         let pressing = interrupt.clone();
         let endless = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b \
@@ -139,7 +157,8 @@ fn ctrl_c_stops_a_long_query() {
             pressing.press();
         };
         let line = ["sql", endless, "--set", "execution=local"];
-        let (said, ()) = tokio::join!(run_until(home.path(), &line, &interrupt), press);
+        let bucket = home.path().join("bucket");
+        let (said, ()) = tokio::join!(run_until(home.path(), &bucket, &line, &interrupt), press);
         assert!(matches!(said.result, Err(CliError::Interrupted)), "{}{}", said.out, said.err);
     });
 }
@@ -148,6 +167,7 @@ fn ctrl_c_stops_a_long_query() {
 fn the_status_of_a_colony_of_one() {
     let home = tempfile::tempdir().unwrap();
     block_on(async {
+        found(home.path()).await;
         let said = run(home.path(), &["status", "--format", "json"]).await;
         said.result.unwrap();
         let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     args::{ShownAs, VacuumArgs},
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     progress::Progress,
     terminal::{Ink, Terminal},
@@ -19,7 +20,7 @@ const LINES_MAX: usize = 40;
 
 /// Runs the command.
 pub(crate) async fn run(args: &VacuumArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Work).await?;
     let what = args.frame.as_ref().map_or_else(|| "the bucket".to_owned(), ToString::to_string);
     let progress = Progress::waiting(terminal, format!("looking through {what}"));
     let mut reports = Vec::new();

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     args::{ShownAs, VerifyArgs},
     connection::Connection,
+    embedded::Leave,
     failure::CliError,
     progress::Progress,
     terminal::{Ink, Terminal},
@@ -14,7 +15,7 @@ use crate::{
 
 /// Runs the command.
 pub(crate) async fn run(args: &VerifyArgs, terminal: &Terminal) -> Result<(), CliError> {
-    let connection = Connection::open(&args.target).await?;
+    let connection = Connection::open(&args.target, Leave::Nothing).await?;
     let what = args.frame.as_ref().map_or_else(|| "the bucket".to_owned(), ToString::to_string);
     let progress = Progress::waiting(terminal, format!("checking {what}"));
     let mut reports = Vec::new();

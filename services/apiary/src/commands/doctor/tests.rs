@@ -167,7 +167,11 @@ async fn a_colony_of_another_version_or_a_damaged_one_is_not_safe() {
     let table = [
         (layout::format(), r#"{"cluster":"c","format":2,"features":[]}"#, "update this node"),
         (layout::secret(), "{}", "it is not the secret of a colony"),
-        (Key::parse("_apiary/registry/00000000000000000000.json").unwrap(), "{}", "the registry of names"),
+        (
+            Key::parse("_apiary/registry/00000000000000000000.json").unwrap(),
+            "{}",
+            "_apiary/registry/00000000000000000000.json: ",
+        ),
     ];
     for (key, body, words) in table {
         let kit = kit();
