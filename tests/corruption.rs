@@ -208,6 +208,7 @@ async fn damaged_objects_of_the_colony_harm_nobody() {
         strain: Strain::default(),
         temperature: 0.25,
         leaving: false,
+        cached: String::new(),
     };
     heartbeat::beat(&bucket, &beat).await.unwrap();
     // A heartbeat decides nothing but who is asked first: any reading that is no panic will do.

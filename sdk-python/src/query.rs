@@ -148,6 +148,7 @@ impl Query {
             answer.set_item("stages", stats.stages)?;
             answer.set_item("tasks", stats.tasks)?;
             answer.set_item("retries", stats.retries)?;
+            answer.set_item("bytes_cached", stats.bytes_cached)?;
         }
         Ok(answer)
     }

@@ -157,6 +157,7 @@ async fn beat(colony: &Colony) {
         strain: Strain { bees: 0.25, memory: 0.5, queue: 2 },
         temperature: 0.4,
         leaving: false,
+        cached: String::new(),
     };
     heartbeat::beat(&colony.bucket, &said).await.unwrap();
 }

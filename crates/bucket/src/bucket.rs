@@ -17,6 +17,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMul
 use tokio::io::AsyncReadExt;
 
 use crate::{
+    cached::Cached,
+    cell_cache::CellCache,
     counted::{Counted, Counters},
     error::{BucketError, Result},
     layout::{self, Key},
@@ -32,6 +34,7 @@ pub struct Bucket {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) opened: Arc<Opened>,
     known: Arc<Mutex<Known>>,
+    cache: Option<Arc<CellCache>>,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -113,7 +116,7 @@ impl Bucket {
     ) -> Self {
         let counted = Counted::new(Arc::clone(&opened.store), Arc::clone(&counters), opened.is_local);
         let list_is_ordered = opened.list_is_ordered();
-        Self { store: Arc::new(counted), opened, known, counters, clock, rng, list_is_ordered }
+        Self { store: Arc::new(counted), opened, known, cache: None, counters, clock, rng, list_is_ordered }
     }
 
     /// The same store, taken for one whose LIST cannot begin at a key: for tests.
@@ -139,7 +142,19 @@ impl Bucket {
             Arc::clone(&self.clock),
             Arc::clone(&self.rng),
         );
-        Self { list_is_ordered: self.list_is_ordered, ..counting }
+        Self { list_is_ordered: self.list_is_ordered, cache: self.cache.clone(), ..counting }
+    }
+
+    /// The same store, with cells that queries read and that are written through it kept in `cache`.
+    #[must_use]
+    pub fn with_cache(&self, cache: Arc<CellCache>) -> Self {
+        Self { cache: Some(cache), ..self.clone() }
+    }
+
+    /// Whether its objects are files of this machine, or its memory: reading them again costs next to nothing.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.opened.is_local
     }
 
     /// What this handle and its clones asked of the store.
@@ -180,11 +195,16 @@ impl Bucket {
         &self.rng
     }
 
-    /// The store, rooted at the bucket's prefix and counted, with every read of a cell checked: for the query engine,
-    /// which reads ranges of cells.
+    /// The store, rooted at the bucket's prefix and counted, with every read of a cell checked, and taken from the cache
+    /// if there is one: for the query engine, which reads ranges of cells. Use it inside a runtime.
     #[must_use]
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::new(Verified::new(Arc::clone(&self.store), Arc::clone(&self.known)))
+        let plain = Arc::clone(&self.store);
+        let store: Arc<dyn ObjectStore> = match &self.cache {
+            Some(cache) => Arc::new(Cached::new(plain, Arc::clone(cache), Arc::clone(&self.counters))),
+            None => plain,
+        };
+        Arc::new(Verified::new(store, Arc::clone(&self.known), self.cache.clone()))
     }
 
     /// An object's whole body, or `None` if it is not there. 1 GET. An object larger than one of its kind may be is an
@@ -230,9 +250,14 @@ impl Bucket {
     }
 
     /// Writes an object whether or not it is there: for objects with one owner, or with a name of their own.
-    /// 1 PUT. On an error it may or may not have been written.
+    /// 1 PUT. On an error it may or may not have been written. A cell enters the cache meanwhile.
     pub async fn put(&self, key: &Key, body: Bytes) -> Result<()> {
-        let written = self.store.put(&key.to_path()?, PutPayload::from_bytes(body)).await;
+        let path = key.to_path()?;
+        let put = self.store.put(&path, PutPayload::from_bytes(body.clone()));
+        let written = match self.cache.as_ref().filter(|_| layout::is_cell(key.as_str())) {
+            Some(cache) => futures::future::join(put, cache.take_written(key.as_str(), &body)).await.0,
+            None => put.await,
+        };
         written.map(drop).map_err(|error| BucketError::store("write", key.as_str(), error))
     }
 

@@ -30,6 +30,8 @@ pub struct Counters {
     deletes: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    hits: AtomicU64,
+    bytes_hit: AtomicU64,
 }
 
 /// [`Counters`] at one moment.
@@ -47,6 +49,10 @@ pub struct CountersSnapshot {
     pub bytes_read: u64,
     /// Bytes sent in PUTs.
     pub bytes_written: u64,
+    /// Blocks of cells that the cache had, or that another was fetching.
+    pub hits: u64,
+    /// Their bytes.
+    pub bytes_hit: u64,
 }
 
 impl Counters {
@@ -61,7 +67,15 @@ impl Counters {
             deletes: read(&self.deletes),
             bytes_read: read(&self.bytes_read),
             bytes_written: read(&self.bytes_written),
+            hits: read(&self.hits),
+            bytes_hit: read(&self.bytes_hit),
         }
+    }
+
+    /// A block came from the cache.
+    pub(crate) fn hit(&self, bytes: u64) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.bytes_hit.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn got(&self, gets: u64, bytes: u64) {

@@ -5,6 +5,8 @@
 //! [`layout`] is the only place that spells keys. Nothing in here knows what the bytes mean.
 
 mod bucket;
+mod cached;
+mod cell_cache;
 mod contact;
 mod counted;
 mod create;
@@ -20,6 +22,7 @@ mod uri;
 mod verified;
 
 pub use bucket::{Bucket, Listed};
+pub use cell_cache::{CacheDisk, CacheHolds, CellCache, CellDigest, DIGEST_BYTES_MAX, DiskSpace, cache_memory_bytes};
 pub use counted::{Counters, CountersSnapshot};
 pub use create::{Created, PutAnswer};
 pub use error::{BucketError, Result};

@@ -22,6 +22,7 @@ use object_store::{
 };
 
 use crate::{
+    cell_cache::CellCache,
     layout,
     sums::{self, Found, Sums},
 };
@@ -58,6 +59,8 @@ impl Known {
 pub(crate) struct Verified {
     inner: Arc<dyn ObjectStore>,
     known: Arc<Mutex<Known>>,
+    /// What `inner` may answer from: a cell that is damaged there need not be so in the bucket.
+    cache: Option<Arc<CellCache>>,
 }
 
 /// Bytes of a file from some place on.
@@ -110,8 +113,16 @@ fn in_its_place(path: &Path, sums: &Sums) -> Result<()> {
 }
 
 impl Verified {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, known: Arc<Mutex<Known>>) -> Self {
-        Self { inner, known }
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, known: Arc<Mutex<Known>>, cache: Option<Arc<CellCache>>) -> Self {
+        Self { inner, known, cache }
+    }
+
+    /// Whether a read that failed may succeed: it found damage, and what it read may have come from the cache, which
+    /// holds nothing of that cell from now on.
+    fn may_try_again(&self, path: &Path, error: &Error) -> bool {
+        let Some(cache) = self.cache.as_ref().filter(|_| error.to_string().contains(DAMAGED)) else { return false };
+        self.known().files.remove(path);
+        cache.forget(path.as_ref())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -190,47 +201,8 @@ impl Verified {
         part(path, piece, &range)
     }
 
-    /// What a request asks of a cell, if it is one whose answer can be checked.
-    async fn wanted(&self, path: &Path, options: &GetOptions) -> Result<Option<Range<u64>>> {
-        let plain = options.if_match.is_none()
-            && options.if_none_match.is_none()
-            && options.if_modified_since.is_none()
-            && options.if_unmodified_since.is_none()
-            && options.version.is_none();
-        if options.head || !plain || !layout::is_cell(path.as_ref()) {
-            return Ok(None);
-        }
-        Ok(Some(match &options.range {
-            None => 0..u64::MAX,
-            Some(GetRange::Bounded(range)) => range.clone(),
-            Some(GetRange::Offset(start)) => *start..u64::MAX,
-            Some(GetRange::Suffix(bytes)) => {
-                let size = self.inner.head(path).await?.size;
-                size.saturating_sub(*bytes)..size
-            }
-        }))
-    }
-}
-
-impl fmt::Display for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Verified {
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let Some(range) = self.wanted(location, &options).await? else {
-            return self.inner.get_opts(location, options).await;
-        };
-        let piece = self.read(location, range).await?;
-        let range = piece.start..piece.end();
-        let payload = GetResultPayload::Stream(stream::once(futures::future::ready(Ok(piece.bytes))).boxed());
-        Ok(GetResult { payload, meta: piece.meta, range, attributes: Default::default() })
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    /// Many ranges of a cell, all of them checked.
+    async fn ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         if !layout::is_cell(location.as_ref()) || ranges.is_empty() {
             return self.inner.get_ranges(location, ranges).await;
         }
@@ -267,6 +239,56 @@ impl ObjectStore for Verified {
         };
         let whole = ranges.iter().map(cut).collect::<Option<Vec<_>>>();
         whole.ok_or_else(|| damaged(location, "it ends before a range that its footer names"))
+    }
+
+    /// What a request asks of a cell, if it is one whose answer can be checked.
+    async fn wanted(&self, path: &Path, options: &GetOptions) -> Result<Option<Range<u64>>> {
+        let plain = options.if_match.is_none()
+            && options.if_none_match.is_none()
+            && options.if_modified_since.is_none()
+            && options.if_unmodified_since.is_none()
+            && options.version.is_none();
+        if options.head || !plain || !layout::is_cell(path.as_ref()) {
+            return Ok(None);
+        }
+        Ok(Some(match &options.range {
+            None => 0..u64::MAX,
+            Some(GetRange::Bounded(range)) => range.clone(),
+            Some(GetRange::Offset(start)) => *start..u64::MAX,
+            Some(GetRange::Suffix(bytes)) => {
+                let size = self.inner.head(path).await?.size;
+                size.saturating_sub(*bytes)..size
+            }
+        }))
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Verified {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let Some(range) = self.wanted(location, &options).await? else {
+            return self.inner.get_opts(location, options).await;
+        };
+        let piece = match self.read(location, range.clone()).await {
+            Err(error) if self.may_try_again(location, &error) => self.read(location, range).await?,
+            read => read?,
+        };
+        let range = piece.start..piece.end();
+        let payload = GetResultPayload::Stream(stream::once(futures::future::ready(Ok(piece.bytes))).boxed());
+        Ok(GetResult { payload, meta: piece.meta, range, attributes: Default::default() })
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        match self.ranges(location, ranges).await {
+            Err(error) if self.may_try_again(location, &error) => self.ranges(location, ranges).await,
+            read => read,
+        }
     }
 
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {

@@ -224,6 +224,7 @@ impl TaskRunner {
             elapsed_us: (self.bucket.clock().monotonic() - started).as_micros() as u64,
             peak_memory: room.peak_bytes(),
             bytes_written: cost.bytes_written,
+            bytes_cached: cost.bytes_hit,
         });
         Ok(done)
     }

@@ -72,6 +72,12 @@ impl BoardMetrics {
         self.inner(|inner| inner.tasks.iter().map(|task| task.metrics.bytes_read).sum())
     }
 
+    /// Bytes of cells that the nodes' caches had.
+    #[must_use]
+    pub fn bytes_cached(&self) -> u64 {
+        self.inner(|inner| inner.tasks.iter().map(|task| task.metrics.bytes_cached).sum())
+    }
+
     /// How many nodes did work.
     #[must_use]
     pub fn nodes(&self) -> usize {

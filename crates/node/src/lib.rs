@@ -5,6 +5,7 @@
 //! roles is here, and nothing that only one role does. Nothing in here plans or executes a query.
 
 pub mod bee_pool;
+mod cell_cache;
 pub mod chamber;
 pub mod error;
 mod identity;

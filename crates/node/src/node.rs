@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use apiary_bucket::{Bucket, layout};
+use apiary_bucket::{Bucket, CellCache, layout};
 use apiary_core::{Clock, Incarnation, NodeId, Rng, failpoint};
 use apiary_swarm::{
     Board, ColonyFormat, ColonySecret, Heartbeat, NodeView, Strain,
@@ -16,8 +16,8 @@ use apiary_swarm::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BeePool, Chambers, NodeError, NodeSettings, PeerChannel, Result, Role, identity::Identity, node_channel,
-    pulse::Pulse,
+    BeePool, Chambers, NodeError, NodeSettings, PeerChannel, Result, Role, cell_cache, identity::Identity,
+    node_channel, pulse::Pulse,
 };
 
 /// A member of a colony. Roles share one in an `Arc`.
@@ -41,6 +41,8 @@ pub struct Node {
     pub bees: BeePool,
     /// Their memory.
     pub chambers: Chambers,
+    /// The cells it holds; `bucket` reads through it.
+    pub cells: Option<Arc<CellCache>>,
     pub(crate) pulse: Pulse,
     is_visitor: bool,
     address: Mutex<Option<(Role, String)>>,
@@ -137,12 +139,15 @@ impl Node {
         let (format, secret) = colony(&bucket, stay).await?;
         let id = identity.node.clone();
         let past = if identity.is_new { None } else { heartbeat::read(&bucket, &id).await.ok().flatten() };
+        let cells = cell_cache::open(&settings, &bucket, &format.cluster).await;
+        let bucket = cells.iter().fold(bucket, |bucket, cells| bucket.with_cache(Arc::clone(cells)));
         let chambers = Chambers::new(settings.chamber_bytes(), settings.cores, identity.scratch.clone());
         let node = Arc::new(Self {
             incarnation: Incarnation::new(clock.as_ref(), rng.as_ref()),
             board: Board::new(bucket.clone()),
             bees: BeePool::new(settings.cores)?,
             chambers,
+            cells,
             pulse: Pulse::new(past.map(|beat| (beat.incarnation, beat.counter))),
             address: Mutex::default(),
             cluster: format.cluster,
@@ -237,6 +242,7 @@ impl Node {
             strain: self.strain(),
             temperature: self.temperature(),
             leaving,
+            cached: self.cells.as_ref().map_or_else(String::new, |cells| cells.digest().to_text()),
         }
     }
 

@@ -27,6 +27,9 @@ struct Args {
     /// Memory to live in, such as 1GiB
     #[arg(long)]
     memory: Option<String>,
+    /// Disk for cells that were read or written, such as 4GiB; 0 for none
+    #[arg(long)]
+    cache_size: Option<String>,
     /// HOST or HOST:PORT to listen on
     #[arg(long)]
     listen: Option<String>,
@@ -67,10 +70,10 @@ where
     W: Future<Output = Result<(), E>>,
     E: Error + 'static,
 {
-    let Args { storage, data_dir, cores, memory, listen, advertise, insecure } = args;
+    let Args { storage, data_dir, cores, memory, cache_size, listen, advertise, insecure } = args;
     let roles = Some(role.to_string());
-    let flags =
-        NodeFlags { storage, data_dir, cores, memory, listen, advertise, insecure, roles, ..NodeFlags::default() };
+    let rest = NodeFlags::default();
+    let flags = NodeFlags { storage, data_dir, cores, memory, cache_size, listen, advertise, insecure, roles, ..rest };
     let settings = NodeSettings::load(&flags)?;
     let listener = Listener::bind(&settings.listen_on(role)?).await?;
     let node = Node::join(Bucket::open(&settings.storage)?, settings).await?;

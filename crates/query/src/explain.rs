@@ -100,6 +100,9 @@ pub struct StageRun {
     pub get_requests: u64,
     /// Bytes that they fetched.
     pub bytes_read: u64,
+    /// Bytes of cells that its cache had.
+    #[serde(default)]
+    pub bytes_cached: u64,
     /// The largest memory of a task.
     pub memory_peak_bytes: u64,
     /// What a task may use.

@@ -20,6 +20,8 @@ pub struct QueryStats {
     pub get_requests: u64,
     /// Bytes that they fetched.
     pub bytes_read: u64,
+    /// Bytes of cells that the nodes' caches had.
+    pub bytes_cached: u64,
     /// Nodes that did work, 1 for a local plan.
     pub nodes: u32,
     /// local or board.
@@ -43,6 +45,9 @@ pub fn footer(stats: &QueryStats) -> String {
         parts.push(format!("{} of {}", units::count(stats.cells_read), units::counted(stats.cells_total, "cell")));
         parts.push(units::counted(stats.get_requests, "GET"));
         parts.push(units::bytes(stats.bytes_read));
+        if stats.bytes_cached > 0 {
+            parts.push(format!("{} cached", units::bytes(stats.bytes_cached)));
+        }
     }
     parts.push(units::counted(u64::from(stats.nodes.max(1)), "node"));
     match stats.retries {
@@ -70,6 +75,8 @@ mod tests {
             ..QueryStats::default()
         };
         assert_eq!(footer(&stats), "37 rows · 0.42 s · 3 of 118 cells · 14 GETs · 6.1 MB · 2 nodes");
+        let cached = QueryStats { get_requests: 0, bytes_read: 0, bytes_cached: 6_100_000, ..stats.clone() };
+        assert_eq!(footer(&cached), "37 rows · 0.42 s · 3 of 118 cells · 0 GETs · 0 B · 6.1 MB cached · 2 nodes");
         let retried = QueryStats { retries: 1, ..stats };
         assert!(footer(&retried).ends_with("2 nodes · 1 retry"));
     }

@@ -74,6 +74,9 @@ pub struct Heartbeat {
     /// It takes no new work and will be gone soon.
     #[serde(default)]
     pub leaving: bool,
+    /// Which cells it holds: a digest as text, at most 8 kB; empty without a cache. Others place tasks by it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cached: String,
 }
 
 impl Heartbeat {
@@ -224,6 +227,7 @@ pub(crate) mod tests {
             strain: Strain::default(),
             temperature: 0.0,
             leaving: false,
+            cached: String::new(),
         }
     }
 

@@ -33,6 +33,7 @@ class QueryStats:
     stages: int
     tasks: int
     retries: int
+    bytes_cached: int
 
 
 class Result:

@@ -155,6 +155,10 @@ pub(crate) struct StartArgs {
     /// Memory to live in, such as 1GiB [default: the machine's or the container's]
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<String>,
+    /// Disk for cells that were read or written, such as 4GiB; 0 for none [default: a fifth of the free space up to
+    /// 10 GiB; none for a folder]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) cache_size: Option<String>,
     /// Folder for the node's identity and scratch files [default: ~/.apiary/nodes/ROLES]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,

@@ -18,6 +18,7 @@ pub fn footer(stats: &QueryStats) -> String {
         stages: stats.stages,
         tasks: stats.tasks,
         retries: stats.retries,
+        bytes_cached: stats.bytes_cached,
     })
 }
 

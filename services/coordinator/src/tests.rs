@@ -15,6 +15,7 @@ use futures::stream;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+mod cache;
 mod define;
 
 struct Colony {
@@ -26,11 +27,16 @@ struct Colony {
 
 impl Colony {
     async fn on(bucket: &Bucket) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::told(bucket, tempfile::tempdir().unwrap(), None).await
+    }
+
+    /// One with a cell cache of at most so many bytes.
+    async fn told(bucket: &Bucket, folder: TempDir, cache_bytes: Option<u64>) -> Self {
         let settings = NodeSettings {
             roles: vec![Role::Coordinator],
             cores: 2,
             memory_bytes: 1 << 30,
+            cache_bytes,
             ..NodeSettings::new(bucket.uri(), folder.path())
         };
         let node = Node::join(bucket.clone(), settings).await.unwrap();

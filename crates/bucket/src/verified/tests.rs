@@ -20,7 +20,7 @@ fn kit() -> Kit {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
     let memory = MemoryStore::new(Arc::clone(&clock));
     let faults = FaultStore::new(Arc::new(memory.clone()), 1, clock);
-    let store = Verified::new(Arc::new(faults.clone()), Arc::default());
+    let store = Verified::new(Arc::new(faults.clone()), Arc::default(), None);
     Kit { memory, faults, store }
 }
 

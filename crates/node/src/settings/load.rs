@@ -45,10 +45,14 @@ pub struct NodeFlags {
     /// First part of the node's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// `4GiB`, or `0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_size: Option<String>,
 }
 
 /// Every setting's name.
-const NAMES: [&str; 9] = ["storage", "data_dir", "roles", "cores", "memory", "listen", "advertise", "insecure", "name"];
+const NAMES: [&str; 10] =
+    ["storage", "data_dir", "roles", "cores", "memory", "listen", "advertise", "insecure", "name", "cache_size"];
 
 /// What else the environment may hold: other parts of the program read these, or an orchestrator sets them.
 const OTHER_VARIABLES: [&str; 7] = ["log", "config", "connect", "token", "home", "python", "failpoint"];
@@ -80,6 +84,19 @@ struct Raw {
     advertise: Option<String>,
     insecure: Option<bool>,
     name: Option<String>,
+    cache_size: Option<TextOrNumber>,
+}
+
+/// Bytes, as a number or with a unit.
+fn size(name: &'static str, told: Option<TextOrNumber>, example: &str) -> Result<Option<u64>> {
+    match told {
+        None => Ok(None),
+        Some(TextOrNumber::Number(bytes)) => Ok(Some(bytes)),
+        Some(TextOrNumber::Text(text)) => match units::parse_bytes(&text) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(NodeError::setting(name, format!("'{text}' is not a size; write {example}"))),
+        },
+    }
 }
 
 pub(super) fn load(
@@ -144,14 +161,8 @@ impl Raw {
             Some(OneOrMany::One(text)) => Role::parse_list(&text)?,
             Some(OneOrMany::Many(words)) => Role::parse_list(&words.join(","))?,
         };
-        let memory =
-            match self.memory {
-                None => None,
-                Some(TextOrNumber::Number(bytes)) => Some(bytes),
-                Some(TextOrNumber::Text(text)) => Some(units::parse_bytes(&text).ok_or_else(|| {
-                    NodeError::setting("memory", format!("'{text}' is not a size; write 1GiB or 512MB"))
-                })?),
-            };
+        let memory = size("memory", self.memory, "1GiB or 512MB")?;
+        let cache_bytes = size("cache_size", self.cache_size, "4GiB, or 0 for none")?;
         let found = hardware();
         let home = home.join(".apiary");
         let words: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
@@ -165,6 +176,7 @@ impl Raw {
             advertise: self.advertise,
             insecure: self.insecure.unwrap_or(false),
             name: self.name,
+            cache_bytes,
         })
     }
 }
@@ -205,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_has_the_size_that_was_told_or_none_or_its_own() {
+        let cache = |toml: &str| read(toml, &[], NodeFlags::default()).unwrap().cache_bytes;
+        assert_eq!(cache(""), None);
+        assert_eq!((cache("cache_size = 0"), cache("cache_size = '0'")), (Some(0), Some(0)));
+        assert_eq!(cache("cache_size = '4GiB'"), Some(4 << 30));
+        let flags = NodeFlags { cache_size: Some("1GiB".into()), ..NodeFlags::default() };
+        assert_eq!(read("", &[("APIARY_CACHE_SIZE", "2GiB")], flags).unwrap().cache_bytes, Some(1 << 30));
+    }
+
+    #[test]
     fn an_unknown_key_in_the_file_is_refused_with_a_suggestion() {
         let error = read("memroy = '1GiB'", &[], NodeFlags::default()).unwrap_err().to_string();
         assert!(error.contains("'memroy'") && error.contains("did you mean 'memory'?"), "{error}");
@@ -225,6 +247,8 @@ mod tests {
             let error = read(toml, &[], NodeFlags::default()).unwrap_err().to_string();
             assert!(error.contains(&format!("'{name}'")), "{error}");
         }
+        let slip = read("cache_size = 'some'", &[], NodeFlags::default()).unwrap_err().to_string();
+        assert!(slip.contains("'cache_size'") && slip.contains("0 for none"), "{slip}");
         assert!(read("memory = 1000", &[], NodeFlags::default()).is_err());
         assert!(read("cores = 'many'", &[], NodeFlags::default()).is_err());
     }

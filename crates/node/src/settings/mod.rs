@@ -38,6 +38,9 @@ pub struct NodeSettings {
     pub insecure: bool,
     /// First part of the node's id, for people; the host's name unless given. Counts only for a new data folder.
     pub name: Option<String>,
+    /// Bytes of disk for cells that were read or written; 0 is no cache at all. Unless told a share of the free space,
+    /// and none for a bucket that is a folder.
+    pub cache_bytes: Option<u64>,
 }
 
 impl NodeSettings {
@@ -55,6 +58,7 @@ impl NodeSettings {
             advertise: None,
             insecure: false,
             name: None,
+            cache_bytes: None,
         }
     }
 

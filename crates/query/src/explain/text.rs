@@ -115,6 +115,9 @@ fn run_line(run: &StageRun) -> String {
     parts.extend(spent.into_iter().filter(|(_, us)| *us > 0).map(|(what, us)| format!("{what} {}", time(us))));
     parts.push(units::counted(run.get_requests, "GET"));
     parts.push(units::bytes(run.bytes_read));
+    if run.bytes_cached > 0 {
+        parts.push(format!("{} cached", units::bytes(run.bytes_cached)));
+    }
     if run.memory_budget_bytes > 0 {
         let (peak, budget) = (units::bytes(run.memory_peak_bytes), units::bytes(run.memory_budget_bytes));
         parts.push(format!("peak {peak} of {budget}"));

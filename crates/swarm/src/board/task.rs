@@ -173,6 +173,9 @@ pub struct TaskMetrics {
     /// Bytes uploaded.
     #[prost(uint64, tag = "6")]
     pub bytes_written: u64,
+    /// Bytes of cells that the node's cache had.
+    #[prost(uint64, tag = "7")]
+    pub bytes_cached: u64,
 }
 
 /// The truth of a task: the first of these that stands at the task's key is the only one ever read.

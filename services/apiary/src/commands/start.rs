@@ -54,6 +54,7 @@ fn flags(args: StartArgs) -> NodeFlags {
         advertise: args.advertise,
         insecure: args.insecure,
         name: args.name,
+        cache_size: args.cache_size,
     }
 }
 

@@ -159,9 +159,11 @@ impl Flow {
             Cost::Local { counters, .. } => {
                 let counted = counters.snapshot();
                 (stats.get_requests, stats.bytes_read) = (counted.gets, counted.bytes_read);
+                stats.bytes_cached = counted.bytes_hit;
             }
             Cost::Board { metrics } => {
                 (stats.get_requests, stats.bytes_read) = (metrics.gets(), metrics.bytes_read());
+                stats.bytes_cached = metrics.bytes_cached();
                 stats.nodes = u32::try_from(metrics.nodes().max(1)).unwrap_or(u32::MAX);
                 stats.retries = metrics.progress().retries;
             }
@@ -182,6 +184,7 @@ impl Flow {
                     computing_us: micros(elapsed),
                     get_requests: counted.gets,
                     bytes_read: counted.bytes_read,
+                    bytes_cached: counted.bytes_hit,
                     memory_peak_bytes: chamber.as_ref().map_or(0, Chamber::peak_bytes),
                     memory_budget_bytes: chamber.as_ref().map_or(0, Chamber::budget_bytes),
                     ..StageRun::default()
@@ -208,6 +211,7 @@ fn board_runs(metrics: &BoardMetrics) -> Vec<StageRun> {
         run.computing_us += task.metrics.elapsed_us;
         run.get_requests += task.metrics.gets;
         run.bytes_read += task.metrics.bytes_read;
+        run.bytes_cached += task.metrics.bytes_cached;
         run.memory_peak_bytes = run.memory_peak_bytes.max(task.metrics.peak_memory);
     }
     runs.sort_by(|a, b| (a.stage, &a.node).cmp(&(b.stage, &b.node)));

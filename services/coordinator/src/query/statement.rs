@@ -128,6 +128,7 @@ fn wire_stats(stats: QueryStats) -> v1::QueryStats {
         stages: stats.stages,
         tasks: stats.tasks,
         retries: stats.retries,
+        bytes_cached: stats.bytes_cached,
     }
 }
 

@@ -68,6 +68,7 @@ fn beat(node: &str) -> Heartbeat {
         strain: Strain::default(),
         temperature: 0.0,
         leaving: false,
+        cached: String::new(),
     }
 }
 
