@@ -24,11 +24,10 @@ use s3s::{
 use tokio::sync::oneshot;
 
 mod faults;
-mod objects;
 mod s3;
 
+pub use crate::objects::Requests;
 use faults::Faults;
-pub use objects::Requests;
 
 /// How the store is reached and how it behaves.
 #[derive(Debug, Clone)]

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use apiary_bucket::{Bucket, BucketError, Created, Key};
 use apiary_core::ErrorKind;
 use apiary_faults::{Fault, Op, Rule};
-use apiary_tests::s3_server::{S3Options, S3Server};
+use apiary_tests::{
+    cloud_server::{CloudServer, Dialect},
+    s3_server::{S3Options, S3Server},
+};
 use bytes::Bytes;
 
 fn open(server: &S3Server, prefix: &str) -> Bucket {
@@ -41,6 +44,34 @@ async fn the_store_named_in_the_environment_conforms() {
     if let Ok(uri) = std::env::var("APIARY_TEST_S3_URL") {
         suite::conforms(&Bucket::open(&uri).unwrap()).await;
     }
+}
+
+async fn conforms_in_the_cloud(dialect: Dialect) {
+    let server = CloudServer::start(dialect);
+    let bucket = Bucket::open(&server.uri("")).unwrap();
+    assert!(bucket.is_shared() && !bucket.uri().contains("key") && !format!("{bucket:?}").contains("aG9uZXk"));
+    suite::conforms(&bucket).await;
+    let ours = Bucket::open(&server.uri("team/a b")).unwrap();
+    suite::conforms(&ours).await;
+    server.ignore_conditions();
+    let error = Bucket::open(&server.uri("p")).unwrap().probe().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConditionalPutUnsupported, "{error}");
+    let error = no_contact(&server.uri("p").replace("colony", "other")).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(error.hint().unwrap().starts_with("create it: "), "{error}");
+    server.refuse();
+    let error = no_contact(&server.uri("p")).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_in_google_cloud_storage_conforms() {
+    conforms_in_the_cloud(Dialect::Gcs).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_in_azure_blob_storage_conforms() {
+    conforms_in_the_cloud(Dialect::Azure).await;
 }
 
 async fn refused(options: S3Options) -> Vec<String> {

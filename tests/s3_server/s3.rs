@@ -22,11 +22,8 @@ use s3s::{
     s3_error,
 };
 
-use super::{
-    S3Options,
-    faults::Faults,
-    objects::{Object, Objects, Requests},
-};
+use super::{S3Options, faults::Faults};
+use crate::objects::{Object, Objects, Requests};
 
 /// Names in one page of a listing, as S3 has it.
 const PAGE_MAX: usize = 1000;

@@ -37,7 +37,9 @@ impl Bucket {
 const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
 
 /// Codes by which stores say that they do not know us.
-const NO_CREDENTIALS: [&str; 6] = [
+const NO_CREDENTIALS: [&str; 7] = [
+    // The clients of Google and Azure pass on the status of a listing as text alone.
+    "401 Unauthorized",
     "InvalidAccessKeyId",
     "NotSignedUp",
     "SignatureDoesNotMatch",
@@ -51,12 +53,13 @@ fn explain(uri: &str, remote: &OpenedRemote, error: StoreError) -> BucketError {
     let uri = uri.to_owned();
     let says = |codes: &[&str]| codes.iter().any(|code| words.contains(code));
     let why = shortened(&words);
+    let denied = matches!(error, StoreError::PermissionDenied { .. }) || words.contains("403 Forbidden");
     match error {
         StoreError::NotFound { .. } => BucketError::NoBucket { uri, hint: how_to_make(remote) },
         _ if says(&NO_BUCKET) => BucketError::NoBucket { uri, hint: how_to_make(remote) },
         StoreError::Unauthenticated { .. } => BucketError::Credentials { uri, why, hint: how_to_sign(remote) },
         _ if says(&NO_CREDENTIALS) => BucketError::Credentials { uri, why, hint: how_to_sign(remote) },
-        StoreError::PermissionDenied { .. } if remote.has_credentials => {
+        _ if denied && remote.has_credentials => {
             BucketError::Denied { operation: "listing", key: uri, source: Box::new(error) }
         }
         _ if !remote.has_credentials => {

@@ -25,26 +25,26 @@ pub struct Requests {
 }
 
 impl Requests {
-    pub(super) fn add(counter: &AtomicU64) {
+    pub(crate) fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// One object.
 #[derive(Debug, Clone)]
-pub(super) struct Object {
-    pub(super) body: Bytes,
-    pub(super) e_tag: String,
-    pub(super) modified_ms: i64,
+pub(crate) struct Object {
+    pub(crate) body: Bytes,
+    pub(crate) e_tag: String,
+    pub(crate) modified_ms: i64,
 }
 
 /// What a listing found.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) objects: Vec<(String, Object)>,
-    pub(super) folders: Vec<String>,
+pub(crate) struct Page {
+    pub(crate) objects: Vec<(String, Object)>,
+    pub(crate) folders: Vec<String>,
     /// The last name in it, if there is more.
-    pub(super) next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -56,19 +56,19 @@ struct State {
 
 /// All objects and unfinished uploads.
 #[derive(Debug, Default)]
-pub(super) struct Objects(Mutex<State>);
+pub(crate) struct Objects(Mutex<State>);
 
 impl Objects {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<Object> {
+    pub(crate) fn get(&self, key: &str) -> Option<Object> {
         self.state().objects.get(key).cloned()
     }
 
     /// Stores an object; `None` if it was to be new and is not.
-    pub(super) fn put(&self, key: &str, body: Bytes, only_new: bool) -> Option<Object> {
+    pub(crate) fn put(&self, key: &str, body: Bytes, only_new: bool) -> Option<Object> {
         let mut state = self.state();
         if only_new && state.objects.contains_key(key) {
             return None;
@@ -80,13 +80,13 @@ impl Objects {
         Some(object)
     }
 
-    pub(super) fn delete(&self, key: &str) {
+    pub(crate) fn delete(&self, key: &str) {
         self.state().objects.remove(key);
     }
 
     /// At most `max` names that begin with `prefix` and come after `after`; names that hold `delimiter` behind the
     /// prefix are told as one folder.
-    pub(super) fn list(&self, prefix: &str, after: &str, delimiter: Option<&str>, max: usize) -> Page {
+    pub(crate) fn list(&self, prefix: &str, after: &str, delimiter: Option<&str>, max: usize) -> Page {
         let state = self.state();
         let mut page = Page::default();
         let mut folders = BTreeSet::new();
@@ -115,7 +115,7 @@ impl Objects {
         page
     }
 
-    pub(super) fn begin_upload(&self) -> String {
+    pub(crate) fn begin_upload(&self) -> String {
         let mut state = self.state();
         state.writes += 1;
         let id = format!("upload-{}", state.writes);
@@ -124,13 +124,13 @@ impl Objects {
     }
 
     /// Whether there is such an upload.
-    pub(super) fn put_part(&self, id: &str, number: i32, body: Bytes) -> bool {
+    pub(crate) fn put_part(&self, id: &str, number: i32, body: Bytes) -> bool {
         let mut state = self.state();
         state.uploads.get_mut(id).map(|parts| parts.insert(number, body)).is_some()
     }
 
     /// The parts of an upload put together, which ends it; `None` if it or one of them is not there.
-    pub(super) fn end_upload(&self, id: &str, numbers: &[i32]) -> Option<Bytes> {
+    pub(crate) fn end_upload(&self, id: &str, numbers: &[i32]) -> Option<Bytes> {
         let parts = self.state().uploads.remove(id)?;
         let mut body = BytesMut::new();
         for number in numbers {
@@ -139,7 +139,7 @@ impl Objects {
         Some(body.freeze())
     }
 
-    pub(super) fn abort_upload(&self, id: &str) {
+    pub(crate) fn abort_upload(&self, id: &str) {
         self.state().uploads.remove(id);
     }
 }
