@@ -121,6 +121,26 @@ def kill_on_live_claim(it: Colony, victim: Node, runner: threading.Thread) -> No
     raise AssertionError(f"the worker claimed nothing:\n{victim.log.read_text()[-2000:]}")
 
 
+def test_the_bucket_alone_is_enough(tpch_bucket: str, tmp_path: Path, answers: dict) -> None:
+    # No nudge is heard: whatever a worker learns it finds in the bucket.
+    with colony(tpch_bucket, tmp_path, env={"APIARY_FAILPOINT_NO_NUDGES": "1"}) as it, session(it, "board") as ap:
+        for number in QUERIES:
+            run_by_several(ap, number, answers)
+
+
+def test_a_worker_of_another_version_leaves_the_work_to_others(
+    tpch_bucket: str, tmp_path: Path, answers: dict
+) -> None:
+    with colony(tpch_bucket, tmp_path, workers=1) as it:
+        stranger = it.start("worker", APIARY_FAILPOINT_OTHER_ENGINE="1")
+        it.wait(2)
+        with session(it, "board") as ap:
+            for number in BOARD:
+                stats = run(ap, number, answers)
+                assert (stats.execution, stats.nodes, stats.retries) == ("board", 1, 0), f"q{number}: {stats}"
+        assert "left to others" in stranger.log.read_text()
+
+
 def test_the_same_rows_over_s3(tpch_files: Path, tmp_path: Path, answers: dict) -> None:
     with s3_server() as (storage, env):
         import_tpch(tpch_files, "--storage", storage, "--data-dir", str(tmp_path / "importer"), env=env)

@@ -9,9 +9,8 @@
 //! ```
 //!
 //! Everything the loop knows stands on the board, so a coordinator that is given a query that is already there goes
-//! on with it: it reads the stored stages, replays what the listing shows, and publishes only what is missing.
-//! Creating the next `owner` epoch takes the query over; whoever sees a higher one than its own stops at once and
-//! touches nothing.
+//! on with it (`open.rs`): it replays what the listing shows, and publishes only what is missing. Whoever sees a higher
+//! `owner` epoch than its own, or its own gone, stops at once and touches nothing.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,112 +19,29 @@ use std::{
 };
 
 use apiary_core::QueryId;
-use apiary_swarm::{
-    AttemptId, Board, TaskId,
-    board::{FailureCause, OpenedQuery, OwnerRecord, QueryRecord},
-};
-use datafusion::{arrow::datatypes::SchemaRef, prelude::SessionContext};
+use apiary_swarm::{AttemptId, Board, TaskId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BoardEnv, BoardMetrics, BoardQuery, BoardResult, EngineError, Progress, Result, board_config,
-    look::Claim,
+    BoardEnv, BoardMetrics, EngineError, Progress, Result,
+    claims::Claim,
+    open,
     pieces::{self, DoneTasks},
     publish::{self, Common, OpenStage, Order},
-    query_run::{Action, Attempt, Event, Failure, QueryRun, StageShape},
-    result_stream::{self, Answer, Finished},
+    query_run::{Action, Attempt, Event, Failure, QueryRun},
+    result_stream::Finished,
     stages::StagePlans,
 };
 
 /// How often claims are compared with the world, cancels looked for, and the owner checked.
 const CARE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tasks of the last stage that are published ahead of the client, at least.
-const WINDOW_MIN: u32 = 4;
+/// Longest fragment in an error: enough to know it by.
+const FRAGMENT_BYTES_SHOWN: usize = 300;
 
 /// Looks at a failing board in a row before the query is given up.
 const LOOKS_FAILED_MAX: u32 = 20;
-
-/// Puts a query on the board and drives it in a task of its own until its stream has ended or is dropped; then its
-/// objects are deleted. 4 PUTs before it returns; then a LIST for every look, a GET for each task and a PUT for each
-/// attempt. A query that is on the board already, by the same id, statement and principal, is gone on with.
-pub async fn run_on_board(
-    env: &BoardEnv,
-    query: BoardQuery,
-    cancel: CancellationToken,
-    progress: impl Fn(Progress) + Send + Sync + 'static,
-) -> Result<BoardResult> {
-    let board = Board::new(env.bucket.clone());
-    let id = query.record.query;
-    let (plans, epoch) = open(env, &board, query.record.clone(), query.plans).await?;
-    let (finished, results) = mpsc::unbounded_channel();
-    let (taken, takes) = watch::channel(0);
-    let gone = CancellationToken::new();
-    let metrics: Arc<BoardMetrics> = Arc::default();
-    let last = plans.stages.last().map_or(0, |stage| stage.id);
-    let answer = Answer {
-        bucket: env.bucket.clone(),
-        query: id,
-        stage: last,
-        tasks: plans.stages.last().map_or(0, |stage| stage.tasks),
-        schema: SchemaRef::clone(&plans.schema),
-        ordered: plans.ordered,
-        batch_rows: board_config(1).batch_size(),
-        finished: results,
-        taken,
-        gone: gone.clone().drop_guard(),
-    };
-    let shapes = plans.stages.iter().map(|s| StageShape { id: s.id, tasks: s.tasks, inputs: s.inputs.clone() });
-    let alive = (env.world)().into_iter().filter(|node| node.is_alive());
-    let bees = alive.fold(0u32, |sum, node| sum.saturating_add(node.heartbeat.bees.total));
-    let drive = Drive {
-        run: QueryRun::new(shapes.collect(), WINDOW_MIN.max(bees.saturating_mul(2))),
-        timeout: Duration::from_millis(query.record.timeout_ms),
-        started: env.bucket.clock().monotonic(),
-        env: env.clone(),
-        board,
-        query: id,
-        last,
-        epoch,
-        open: HashMap::new(),
-        done: DoneTasks::new(),
-        inline_kept: 0,
-        failed: HashSet::new(),
-        claims: HashMap::new(),
-        delayed: Vec::new(),
-        metrics: Arc::clone(&metrics),
-        progress: Box::new(progress),
-        finished,
-        plans,
-    };
-    env.tasks.spawn(drive.run(cancel, gone, takes));
-    Ok(BoardResult { schema: SchemaRef::clone(&answer.schema), stream: result_stream::stream(answer), metrics })
-}
-
-/// Puts the query on the board, or takes over the one that stands there with the stages that were stored for it.
-async fn open(env: &BoardEnv, board: &Board, record: QueryRecord, plans: StagePlans) -> Result<(StagePlans, u64)> {
-    let opened = board.open_query(&record, plans.encode()?).await?;
-    let owner = OwnerRecord::new(env.node.clone(), env.incarnation);
-    // The same question asked twice has the same bytes, so both may think that theirs was first: the owner decides.
-    if opened == OpenedQuery::New && board.take_ownership(&record.query, 1, &owner).await? {
-        return Ok((plans, 1));
-    }
-    let stored = board.put_stages(&record.query, plans.encode()?).await?;
-    let context = SessionContext::new_with_config_rt(board_config(1), Arc::clone(&env.runtime));
-    let plans = StagePlans::decode(&stored, &context.task_ctx())?;
-    let epoch = board.list_query(&record.query).await?.epoch.unwrap_or(0) + 1;
-    if !board.take_ownership(&record.query, epoch, &owner).await? {
-        return Err(superseded(&record.query));
-    }
-    board.point(&record.query).await?;
-    Ok((plans, epoch))
-}
-
-fn superseded(query: &QueryId) -> EngineError {
-    let message = format!("another coordinator has taken query {query} over; ask there, or again");
-    EngineError::Attempt { cause: FailureCause::Other, message }
-}
 
 /// One query under way.
 pub(crate) struct Drive {
@@ -137,6 +53,8 @@ pub(crate) struct Drive {
     pub(crate) epoch: u64,
     pub(crate) run: QueryRun,
     pub(crate) started: Duration,
+    pub(crate) pointed: Duration,
+    pub(crate) superseded: bool,
     pub(crate) timeout: Duration,
     pub(crate) open: HashMap<u32, OpenStage>,
     pub(crate) done: DoneTasks,
@@ -156,13 +74,13 @@ enum End {
 }
 
 impl Drive {
-    async fn run(mut self, cancel: CancellationToken, gone: CancellationToken, takes: watch::Receiver<u32>) {
+    pub(crate) async fn run(mut self, cancel: CancellationToken, gone: CancellationToken, takes: watch::Receiver<u32>) {
         let end = self.steps(&cancel, &gone, takes).await;
         // Whoever has taken the query over needs all that stands on the board, and no word that it is over.
         let mut ours = !matches!(end, Ok(End::Superseded));
         match end {
             Ok(End::Finished) => {}
-            Ok(End::Superseded) => drop(self.finished.send(Err(superseded(&self.query)))),
+            Ok(End::Superseded) => drop(self.finished.send(Err(open::superseded(&self.query)))),
             Err(error) => {
                 let why = error.to_string();
                 self.finished.send(Err(error)).ok();
@@ -193,7 +111,14 @@ impl Drive {
     ) -> Result<End> {
         let mut pace = Pace::of(self.env.bucket.uri());
         let (mut cared, mut failures) = (Duration::ZERO, 0);
-        let mut events = vec![Event::Start];
+        let mut events = Vec::new();
+        // Whoever takes a query over sees first what is there. What this look misses is only said twice.
+        if self.epoch > 1
+            && let Err(error) = self.look(false, &mut events).await
+        {
+            tracing::warn!(query = %self.query, %error, "cannot see how far the query is; going on");
+        }
+        events.push(Event::Start);
         // Ends with the query's own timeout at the latest.
         loop {
             let busy = !events.is_empty();
@@ -215,9 +140,9 @@ impl Drive {
             }
             if care {
                 cared = now;
-                if self.is_superseded().await {
-                    return Ok(End::Superseded);
-                }
+            }
+            if self.superseded {
+                return Ok(End::Superseded);
             }
             events.push(Event::Taken { tasks: *takes.borrow_and_update() });
             if cancel.is_cancelled() || gone.is_cancelled() {
@@ -297,7 +222,13 @@ impl Drive {
     fn error(&self, failure: Failure) -> EngineError {
         match failure {
             Failure::Query(message) => EngineError::Query(message),
-            Failure::Abandoned { cause, report, advice } => EngineError::Abandoned { cause, report, advice },
+            Failure::Abandoned { stage, cause, mut report, advice } => {
+                if let Some(stage) = self.plans.stage(stage) {
+                    report.push_str("\n  fragment: ");
+                    report.push_str(&shortened(&stage.sql));
+                }
+                EngineError::Abandoned { cause, report, advice }
+            }
             Failure::Cancelled => EngineError::Cancelled(self.query),
             Failure::TimedOut => EngineError::Timeout { query: self.query, seconds: self.timeout.as_secs() },
         }
@@ -332,6 +263,16 @@ impl Drive {
     async fn is_superseded(&self) -> bool {
         matches!(self.board.read_owner(&self.query, self.epoch + 1).await, Ok(Some(_)))
     }
+}
+
+/// A fragment in one line that fits into a message.
+fn shortened(sql: &str) -> String {
+    let mut words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.len() > FRAGMENT_BYTES_SHOWN {
+        words.truncate(words.floor_char_boundary(FRAGMENT_BYTES_SHOWN));
+        words.push('…');
+    }
+    words
 }
 
 /// How long to wait between looks: short after news, longer while nothing happens.

@@ -43,6 +43,11 @@ const ROOMIER_BYTES: u64 = u64::MAX;
 pub trait Nudger: Send + Sync + std::fmt::Debug {
     /// A task was published, or with `cancelled` the query is over.
     fn nudge(&self, query: &QueryId, task_key: Option<&str>, cancelled: bool);
+
+    /// Nodes that listened and do not any more, and for how long; for a while only.
+    fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
+        Vec::new()
+    }
 }
 
 /// Nobody listens: workers find their tasks by polling.

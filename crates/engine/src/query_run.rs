@@ -9,15 +9,19 @@
 //!       a1 published ──▶ claimed by a node ──▶ TaskDone  (whichever attempt: the first `done` is the truth)
 //!            │                  │
 //!            │                  ├──▶ AttemptFailed{cause} ──▶ a2 published, or the query fails
-//!            │                  └──▶ AttemptLost          ──▶ MarkLost, a2 published, or the query fails
+//!            │                  ├──▶ AttemptLost          ──▶ MarkLost, a2 published, or the query fails
+//!            │                  └──▶ Straggles            ──▶ a2 published beside it: the first to end well wins
 //!            └── nobody claims it: it just waits; any worker that comes may take it
 //! ```
 //!
-//! What it guarantees, whatever order events come in, doubled or late (the properties at the end of
-//! `query_run/tests.rs`): a task is published only when all it reads is done; attempt numbers of a task count up
-//! without gaps and end; a done task is never published again; exactly one of `Finish` and `Fail` comes, as the last
-//! action; `Finish` comes only when every task is done. So losing, repeating or reordering what the drive loop saw
-//! in a listing costs time and never rows.
+//! What it guarantees, whatever order events come in, doubled or late (the properties in `query_run/properties.rs`):
+//! a task is published only when all it reads is done; attempt numbers of a task count up without gaps and end; at most
+//! two run at once; a done task is never published again; exactly one of `Finish` and `Fail` comes, as the last action;
+//! `Finish` comes only when every task is done. So losing, repeating or reordering what the drive loop saw in a listing
+//! costs time and never rows.
+//!
+//! A successor begins with an empty run and tells it what the listing shows: attempts, results and failures in any
+//! order. It ends where the predecessor stood, and publishes nothing that stands there.
 //!
 //! The last stage is published in a window: a few tasks ahead of what the client has taken, so that a slow client
 //! slows the workers and no answer piles up in the bucket.
@@ -30,7 +34,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use apiary_core::NodeId;
 use apiary_swarm::{
-    behaviour::abandonment::{self, Answer, Reason, Remedy},
+    behaviour::abandonment::{self, ATTEMPTS_IN_ALL_MAX, Answer, Reason},
     board::{FailedRecord, FailureCause},
 };
 
@@ -41,13 +45,44 @@ pub use words::{Action, Attempt, Event, Failure, Progress, StageShape};
 #[derive(Debug, Default)]
 struct AttemptState {
     node: Option<NodeId>,
-    ended: Option<FailedRecord>,
+    ended: bool,
 }
 
 #[derive(Debug, Default)]
 struct TaskState {
     done: bool,
     attempts: Vec<AttemptState>,
+    /// How attempts ended without a result, in the order in which that became known.
+    failures: Vec<FailedRecord>,
+}
+
+impl TaskState {
+    /// Learns that attempts up to this number exist; the attempt, unless the number is none that anybody publishes.
+    fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptState> {
+        let number = number as usize;
+        if !(1..=ATTEMPTS_IN_ALL_MAX).contains(&number) {
+            return None;
+        }
+        while self.attempts.len() < number {
+            self.attempts.push(AttemptState::default());
+        }
+        self.attempts.get_mut(number - 1)
+    }
+
+    /// The numbers of attempts that may still end well.
+    fn running(&self) -> impl Iterator<Item = u32> + '_ {
+        let open = self.attempts.iter().zip(1..).filter(|(attempt, _)| !attempt.ended && !self.done);
+        open.map(|(_, number)| number)
+    }
+
+    /// Whether another attempt may run beside the only one that does: there is one, and those that count are not used
+    /// up.
+    fn may_double(&self) -> bool {
+        let counted = self.failures.iter().filter(|failure| abandonment::counts(failure.cause)).count();
+        self.running().count() == 1
+            && counted + 2 <= abandonment::ATTEMPTS_MAX
+            && self.attempts.len() < ATTEMPTS_IN_ALL_MAX
+    }
 }
 
 #[derive(Debug)]
@@ -62,6 +97,11 @@ struct StageState {
 impl StageState {
     fn is_done(&self) -> bool {
         self.open && self.done == self.shape.tasks
+    }
+
+    /// Whether a task's turn has come.
+    fn is_due(&self, task: u32) -> bool {
+        self.open && task < self.published
     }
 }
 
@@ -96,10 +136,16 @@ impl QueryRun {
         let mut actions = Vec::new();
         match event {
             Event::Start => self.started = true,
-            Event::Claimed { attempt, node } => self.claimed(attempt, node),
+            Event::Published { attempt } => drop(self.attempt_mut(attempt)),
+            Event::Claimed { attempt, node } => {
+                if let Some(attempt) = self.attempt_mut(attempt) {
+                    attempt.node = Some(node);
+                }
+            }
             Event::TaskDone { stage, task } => self.task_done(stage, task),
             Event::AttemptFailed { attempt, failed } => self.attempt_ended(attempt, failed, &mut actions),
             Event::AttemptLost { attempt, failed } => self.attempt_lost(attempt, failed, &mut actions),
+            Event::Straggles { attempt } => self.double(attempt, &mut actions),
             Event::NodeGone { node, failed } => {
                 for attempt in self.open_attempts_of(&node) {
                     self.attempt_lost(attempt, failed.clone(), &mut actions);
@@ -137,37 +183,39 @@ impl QueryRun {
         }
     }
 
-    /// The newest attempt of every published task that has no result yet.
+    /// Every attempt that may still bring a result.
     #[must_use]
     pub fn in_flight(&self) -> Vec<Attempt> {
         let mut open = Vec::new();
         for stage in &self.stages {
-            for (index, task) in stage.tasks.iter().enumerate() {
-                let ended = task.attempts.last().is_none_or(|attempt| attempt.ended.is_some());
-                if !task.done && !ended {
-                    let attempt = task.attempts.len() as u32;
-                    open.push(Attempt { stage: stage.shape.id, task: index as u32, attempt });
-                }
+            for (task, state) in (0..).zip(&stage.tasks) {
+                open.extend(state.running().map(|attempt| Attempt { stage: stage.shape.id, task, attempt }));
             }
         }
         open
     }
 
-    fn task_mut(&mut self, stage: u32, task: u32) -> Option<&mut TaskState> {
-        let stage = self.stages.iter_mut().find(|state| state.shape.id == stage)?;
-        stage.tasks.get_mut(task as usize)
+    /// How many attempts at a task are known.
+    #[must_use]
+    pub fn attempts(&self, stage: u32, task: u32) -> u32 {
+        let stage = self.stages.iter().find(|state| state.shape.id == stage);
+        stage.and_then(|stage| stage.tasks.get(task as usize)).map_or(0, |task| task.attempts.len() as u32)
     }
 
-    fn claimed(&mut self, id: Attempt, node: NodeId) {
-        let task = self.task_mut(id.stage, id.task);
-        let attempt = task.and_then(|task| task.attempts.get_mut((id.attempt as usize).wrapping_sub(1)));
-        if let Some(attempt) = attempt {
-            attempt.node = Some(node);
-        }
+    fn stage_mut(&mut self, stage: u32) -> Option<&mut StageState> {
+        self.stages.iter_mut().find(|state| state.shape.id == stage)
+    }
+
+    fn task_mut(&mut self, stage: u32, task: u32) -> Option<&mut TaskState> {
+        self.stage_mut(stage)?.tasks.get_mut(task as usize)
+    }
+
+    fn attempt_mut(&mut self, id: Attempt) -> Option<&mut AttemptState> {
+        self.task_mut(id.stage, id.task)?.attempt_mut(id.attempt)
     }
 
     fn task_done(&mut self, stage: u32, task: u32) {
-        let Some(stage) = self.stages.iter_mut().find(|state| state.shape.id == stage) else { return };
+        let Some(stage) = self.stage_mut(stage) else { return };
         if let Some(task) = stage.tasks.get_mut(task as usize)
             && !task.done
         {
@@ -176,13 +224,10 @@ impl QueryRun {
         }
     }
 
-    fn open_attempts_of(&self, node: &NodeId) -> Vec<Attempt> {
-        let claimed_by = |id: &Attempt| {
-            let stage = self.stages.iter().find(|stage| stage.shape.id == id.stage);
-            let task = stage.and_then(|stage| stage.tasks.get(id.task as usize));
-            task.and_then(|task| task.attempts.last()).and_then(|attempt| attempt.node.as_ref()) == Some(node)
-        };
-        self.in_flight().into_iter().filter(claimed_by).collect()
+    fn open_attempts_of(&mut self, node: &NodeId) -> Vec<Attempt> {
+        let mut open = self.in_flight();
+        open.retain(|id| self.attempt_mut(*id).is_some_and(|attempt| attempt.node.as_ref() == Some(node)));
+        open
     }
 
     fn attempt_lost(&mut self, id: Attempt, failed: FailedRecord, actions: &mut Vec<Action>) {
@@ -192,28 +237,61 @@ impl QueryRun {
         }
     }
 
-    /// Ends the newest attempt of a task and decides what follows; anything else is old news.
+    /// Ends an attempt and decides what follows; what has ended or is done already is old news.
     fn attempt_ended(&mut self, id: Attempt, mut failed: FailedRecord, actions: &mut Vec<Action>) {
         if self.ended {
             return;
         }
-        let Some(task) = self.task_mut(id.stage, id.task) else { return };
-        let newest = task.attempts.len() as u32 == id.attempt;
-        let Some(attempt) = task.attempts.last_mut().filter(|last| newest && last.ended.is_none()) else { return };
-        if task.done {
+        let Some(stage) = self.stage_mut(id.stage) else { return };
+        let is_due = stage.is_due(id.task);
+        let Some(task) = stage.tasks.get_mut(id.task as usize).filter(|task| !task.done) else { return };
+        let Some(attempt) = task.attempt_mut(id.attempt).filter(|attempt| !attempt.ended) else { return };
+        attempt.ended = true;
+        failed.worker = failed.worker.or(attempt.node.take());
+        task.failures.push(failed);
+        if is_due {
+            self.follow(id.stage, id.task, actions);
+        }
+    }
+
+    /// What follows from the failures of a task that is due: the next attempt if none runs, or the end.
+    fn follow(&mut self, stage: u32, task: u32, actions: &mut Vec<Action>) {
+        if self.ended {
             return;
         }
-        failed.worker = failed.worker.or(attempt.node.take());
-        attempt.ended = Some(failed);
-        let failures: Vec<FailedRecord> = task.attempts.iter().filter_map(|attempt| attempt.ended.clone()).collect();
-        match abandonment::decide(&failures) {
-            Answer::Retry { avoid, remedy, wait } => {
-                task.attempts.push(AttemptState::default());
-                let attempt = Attempt { attempt: id.attempt + 1, ..id };
+        let Some(state) = self.task_mut(stage, task) else { return };
+        let is_idle = state.running().next().is_none();
+        match abandonment::decide(&state.failures) {
+            Answer::Retry { avoid, remedy, wait } if is_idle => {
+                state.attempts.push(AttemptState::default());
+                let attempt = Attempt { stage, task, attempt: state.attempts.len() as u32 };
                 actions.push(Action::PublishTask { attempt, avoid, remedy, wait });
             }
-            Answer::Abandon(reason) => self.fail(given_up(id, reason, &failures), actions),
+            // The attempt that runs may still end well.
+            Answer::Retry { .. } => {}
+            Answer::Abandon(Reason::AttemptsUsedUp) if !is_idle => {}
+            Answer::Abandon(reason) => {
+                let failure = given_up(stage, task, reason, &state.failures);
+                self.fail(failure, actions);
+            }
         }
+    }
+
+    /// Publishes an attempt beside the only one that runs, for another node.
+    fn double(&mut self, id: Attempt, actions: &mut Vec<Action>) {
+        let Some(task) = self.task_mut(id.stage, id.task) else { return };
+        if !task.running().any(|number| number == id.attempt) || !task.may_double() {
+            return;
+        }
+        let (avoid, remedy) = match abandonment::decide(&task.failures) {
+            Answer::Retry { avoid, remedy, .. } => (avoid, remedy),
+            Answer::Abandon(_) => return,
+        };
+        let slow = task.attempt_mut(id.attempt).and_then(|attempt| attempt.node.clone());
+        task.attempts.push(AttemptState::default());
+        let attempt = Attempt { attempt: task.attempts.len() as u32, ..id };
+        let avoid = avoid.into_iter().chain(slow).collect();
+        actions.push(Action::PublishTask { attempt, avoid, remedy, wait: Duration::ZERO });
     }
 
     fn fail(&mut self, failure: Failure, actions: &mut Vec<Action>) {
@@ -232,11 +310,11 @@ impl QueryRun {
         for _ in 0..self.stages.len() {
             let before = actions.len();
             self.open_stages(actions);
-            if actions.len() == before {
+            if actions.len() == before || self.ended {
                 break;
             }
         }
-        if self.stages.iter().all(StageState::is_done) {
+        if !self.ended && self.stages.iter().all(StageState::is_done) {
             self.ended = true;
             actions.push(Action::Finish);
         }
@@ -245,42 +323,42 @@ impl QueryRun {
     fn open_stages(&mut self, actions: &mut Vec<Action>) {
         let done: BTreeSet<u32> = self.stages.iter().filter(|stage| stage.is_done()).map(|s| s.shape.id).collect();
         let last = self.stages.len().saturating_sub(1);
+        let mut due = Vec::new();
         for (index, stage) in self.stages.iter_mut().enumerate() {
             if !stage.open && stage.shape.inputs.iter().all(|input| done.contains(input)) {
                 stage.open = true;
                 actions.push(Action::PublishStage { stage: stage.shape.id });
             }
             let ahead = if index == last { self.taken.saturating_add(self.window) } else { u32::MAX };
-            while stage.open && stage.published < stage.shape.tasks.min(ahead) {
-                let attempt = Attempt { stage: stage.shape.id, task: stage.published, attempt: 1 };
-                if let Some(task) = stage.tasks.get_mut(stage.published as usize) {
-                    task.attempts.push(AttemptState::default());
-                }
-                stage.published += 1;
-                actions.push(first(attempt));
+            let until = if stage.open { stage.shape.tasks.min(ahead) } else { 0 };
+            due.extend((stage.published..until).map(|task| (stage.shape.id, task)));
+            stage.published = stage.published.max(until);
+        }
+        for (stage, task) in due {
+            // A predecessor may have been here: its attempts run, failed, or are done.
+            let wants_word = |task: &TaskState| task.running().next().is_none() || !task.failures.is_empty();
+            if self.task_mut(stage, task).is_some_and(|task| !task.done && wants_word(task)) {
+                self.follow(stage, task, actions);
             }
         }
     }
 }
 
-/// The first attempt at a task.
-fn first(attempt: Attempt) -> Action {
-    Action::PublishTask { attempt, avoid: Vec::new(), remedy: Remedy::Same, wait: Duration::ZERO }
-}
-
 /// What the query's caller is told.
-fn given_up(id: Attempt, reason: Reason, failures: &[FailedRecord]) -> Failure {
-    let Some(last) = failures.last() else { return Failure::Cancelled };
+fn given_up(stage: u32, task: u32, reason: Reason, failures: &[FailedRecord]) -> Failure {
+    let decisive = |failure: &&FailedRecord| matches!(failure.cause, FailureCause::Query | FailureCause::CorruptCell);
+    let Some(last) = failures.iter().find(decisive).or(failures.last()) else { return Failure::Cancelled };
     match last.cause {
         FailureCause::Query => Failure::Query(last.message.clone()),
         FailureCause::Cancelled => Failure::Cancelled,
         cause => {
-            let task = format!("task {} of stage {}", id.task, id.stage);
-            let report = abandonment::report(&task, reason, failures);
-            Failure::Abandoned { cause, report, advice: abandonment::advice(failures) }
+            let report = abandonment::report(&format!("task {task} of stage {stage}"), reason, failures);
+            Failure::Abandoned { stage, cause, report, advice: abandonment::advice(failures) }
         }
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

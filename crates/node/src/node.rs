@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use apiary_bucket::{Bucket, CellCache, layout};
@@ -264,6 +265,18 @@ impl Node {
     /// Looks at the colony now. 1 LIST and 1 GET per node.
     pub async fn look(&self) -> Result<Vec<NodeView>> {
         self.pulse.look(self).await
+    }
+
+    /// The colony as seen not longer ago than `age`, as far as the store lets itself be asked. At most 1 LIST and 1 GET
+    /// per node.
+    pub async fn world_within(&self, age: Duration) -> Vec<NodeView> {
+        let is_young = |at| self.clock().monotonic().saturating_sub(at) <= age;
+        if !self.pulse.looked_at().is_some_and(is_young)
+            && let Err(error) = self.look().await
+        {
+            tracing::warn!(%error, "cannot look at the colony");
+        }
+        self.world()
     }
 
     /// Says that a query is open: the pulse quickens at once instead of at its next look. Call it whenever a query

@@ -1,8 +1,9 @@
 //! The pulse: a node's heartbeat and its look at the others, one loop.
 //!
 //! Every 10 s, every 4 s while a query is open anywhere in the colony, every 2 s in the first seconds of a node's
-//! life, so that a colony that starts together knows itself at once. Each beat names the time to the next, which is
-//! what an observer counts by. A look that fails is skipped: the detector stands still meanwhile.
+//! life, so that a colony that starts together knows itself at once. While nothing happens the beats grow rare, a minute
+//! apart in the end, and the looks rarer still: requests cost money. Each beat names the time to the next, which is what
+//! an observer counts by. A look that fails is skipped: the detector stands still meanwhile.
 
 use std::{
     sync::{
@@ -23,8 +24,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Node, Result};
 
-/// Between beats of an idle colony.
+/// Between beats of a colony that has just become idle.
 pub const PACE_IDLE: Duration = Duration::from_secs(10);
+/// Between beats of one that has long been.
+pub const PACE_LONGEST: Duration = Duration::from_secs(60);
+/// Of the quiet so far, how much may pass until the next beat: the longest pace is reached after six minutes.
+const QUIET_SHARE: u32 = 6;
+/// Beats to a look while they are rarer than [`PACE_IDLE`]: nobody waits for what it would show.
+const BEATS_A_LOOK: u64 = 3;
 /// Between beats while a query is open.
 pub const PACE_BUSY: Duration = Duration::from_secs(4);
 /// Between the first beats of a node.
@@ -42,13 +49,18 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// Advances of a foreign counter that make a twin. One may be a write of our past life that was long under way.
 const TWIN_ADVANCES: u32 = 2;
 
-/// How long until the next beat. Pure.
-fn pace(beats: u64, busy: bool) -> Duration {
+/// How long until the next beat, after so much quiet. Pure.
+fn pace(beats: u64, busy: bool, quiet: Duration) -> Duration {
     match (beats, busy) {
         (0..FIRST_BEATS, _) => PACE_FIRST,
         (_, true) => PACE_BUSY,
-        (_, false) => PACE_IDLE,
+        (_, false) => (quiet / QUIET_SHARE).clamp(PACE_IDLE, PACE_LONGEST),
     }
+}
+
+/// Whether a beat at this pace comes with a look. Pure.
+fn looks(beats: u64, pace: Duration) -> bool {
+    pace <= PACE_IDLE || beats.is_multiple_of(BEATS_A_LOOK)
 }
 
 /// Notices another process that beats under our id: a foreign incarnation whose counter *advances*. One that stands
@@ -88,7 +100,11 @@ struct Seen {
     regime: Regime,
     temperature: f64,
     pace: Duration,
+    /// How long until the next look, when the last one was.
+    next_look: Duration,
     busy_until: Duration,
+    /// When something last happened, as far as this node knows.
+    stirred: Duration,
     task: Option<JoinHandle<()>>,
 }
 
@@ -111,7 +127,9 @@ impl Pulse {
             regime: Regime::Cold,
             temperature: 0.0,
             pace: PACE_FIRST,
+            next_look: PACE_FIRST,
             busy_until: Duration::ZERO,
+            stirred: Duration::ZERO,
             task: None,
         };
         Self {
@@ -129,6 +147,11 @@ impl Pulse {
 
     pub(crate) fn world(&self) -> Vec<NodeView> {
         self.seen().world.nodes()
+    }
+
+    /// When the last look was, on the node's clock.
+    pub(crate) fn looked_at(&self) -> Option<Duration> {
+        self.seen().world.looked_at()
     }
 
     pub(crate) fn temperature(&self) -> (f64, Regime) {
@@ -178,7 +201,9 @@ impl Pulse {
         if let Some(mine) = sightings.iter().find(|sighting| sighting.heartbeat.node == node.id) {
             seen.twin.observe(node.incarnation, (mine.heartbeat.incarnation, mine.heartbeat.counter));
         }
-        let pace = seen.pace;
+        // What counts for this look is when it was meant to be, as the last one saw it.
+        let pace = seen.next_look;
+        seen.next_look = if seen.pace > PACE_IDLE { seen.pace * BEATS_A_LOOK as u32 } else { seen.pace };
         let nodes = seen.world.observe(node.clock().monotonic(), pace, sightings);
         seen.temperature = temperature::colony(&nodes);
         seen.regime = seen.regime.next(seen.temperature);
@@ -188,9 +213,13 @@ impl Pulse {
     /// The pace until the next beat: asks the board unless it is known that a query is open. At most 1 LIST.
     async fn settle_pace(&self, node: &Node, beats: u64) -> Duration {
         let busy = beats >= FIRST_BEATS && (self.is_hurried(node) || is_open(node).await);
-        let pace = pace(beats, busy);
-        self.seen().pace = pace;
-        pace
+        let now = node.clock().monotonic();
+        let mut seen = self.seen();
+        if busy || beats < FIRST_BEATS || node.bees.busy() > 0 || seen.regime != Regime::Cold {
+            seen.stirred = now;
+        }
+        seen.pace = pace(beats, busy, now.saturating_sub(seen.stirred));
+        seen.pace
     }
 
     fn is_hurried(&self, node: &Node) -> bool {
@@ -227,7 +256,9 @@ async fn run(node: Arc<Node>, shutdown: CancellationToken) {
         let pace = pulse.settle_pace(&node, beats).await;
         beats += 1;
         attempt("beat", pulse.beat(&node, pace)).await;
-        attempt("look at the colony", async { pulse.look(&node).await.map(drop) }).await;
+        if looks(beats, pace) {
+            attempt("look at the colony", async { pulse.look(&node).await.map(drop) }).await;
+        }
         if pulse.has_twin() {
             tracing::error!(node = %node.id, "another process beats under this id: stopping");
             shutdown.cancel();
@@ -284,8 +315,17 @@ mod tests {
 
     #[test]
     fn the_pace_follows_the_work() {
-        assert_eq!((pace(0, false), pace(4, true)), (PACE_FIRST, PACE_FIRST));
-        assert_eq!((pace(5, false), pace(900, true)), (PACE_IDLE, PACE_BUSY));
+        let long = Duration::from_secs(86_400);
+        assert_eq!((pace(0, false, long), pace(4, true, long)), (PACE_FIRST, PACE_FIRST));
+        assert_eq!((pace(5, false, Duration::ZERO), pace(900, true, long)), (PACE_IDLE, PACE_BUSY));
+    }
+
+    #[test]
+    fn a_quiet_colony_beats_ever_more_rarely_and_looks_more_rarely_still() {
+        let after = |minutes: u64| pace(900, false, Duration::from_secs(60 * minutes)).as_secs();
+        assert_eq!([0, 1, 2, 4, 6, 60].map(after), [10, 10, 20, 40, 60, 60]);
+        let looks_of = |pace| (1..=12).filter(|beats| looks(*beats, pace)).count();
+        assert_eq!([PACE_BUSY, PACE_IDLE, PACE_LONGEST].map(looks_of), [12, 12, 4]);
     }
 
     #[test]

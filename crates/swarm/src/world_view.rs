@@ -141,6 +141,12 @@ impl WorldView {
         }
     }
 
+    /// When the last look was, on the observer's clock.
+    #[must_use]
+    pub fn looked_at(&self) -> Option<Duration> {
+        self.looked_at
+    }
+
     /// The colony as last seen, by node id.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeView> {

@@ -2,12 +2,14 @@
 //!
 //! It is made over any tonic channel, so a colony inside the process and one across the network are spoken to in the
 //! same words. It keeps no state but the connection: what a session has said travels with each call, and the session
-//! after a statement comes back with its result. Nothing here retries; the error says whether that can help.
+//! after a statement comes back with its result. Nothing here retries but a query whose connection breaks before its
+//! first row, on the next coordinator it knows (`places`); for the rest the error says whether that can help.
 
 mod append;
 mod care;
 mod catalog;
 mod connect;
+mod places;
 mod query_stream;
 
 use std::{fmt, future::Future, time::Duration};
@@ -23,6 +25,7 @@ use tonic::{
     transport::Channel,
 };
 
+use self::places::Places;
 pub use self::{catalog::FrameInfo, query_stream::QueryStream};
 use crate::{error::ClientError, v1};
 
@@ -35,6 +38,7 @@ pub struct Client {
     channel: Channel,
     bearer: Bearer,
     lz4: bool,
+    places: Places,
 }
 
 /// Puts the token into every call.
@@ -69,17 +73,18 @@ impl Client {
     service!(colony, colony_service_client, ColonyServiceClient);
     service!(maintenance, maintenance_service_client, MaintenanceServiceClient);
 
-    /// Connects to `grpc://host:port` (`grpc://` and the port 7410 may be left out) within five seconds.
+    /// Connects to `grpc://host:port` (`grpc://` and the port 7410 may be left out) within five seconds. Several
+    /// coordinators may be named, with commas between them: the first that answers is spoken to, and a query whose
+    /// coordinator dies goes on at the next.
     pub async fn connect(url: &str, token: Option<String>) -> Result<Self, ClientError> {
-        let (channel, is_local) = connect::connect(url).await?;
-        let bearer = token.map(|token| connect::bearer(&token)).transpose()?;
-        Ok(Self { channel, bearer: Bearer(bearer), lz4: !is_local })
+        let bearer = Bearer(token.map(|token| connect::bearer(&token)).transpose()?);
+        Places::of(url)?.connect(bearer).await
     }
 
     /// A client over a channel that stands already, such as one inside this process.
     #[must_use]
     pub fn over(channel: Channel) -> Self {
-        Self { channel, bearer: Bearer(None), lz4: false }
+        Self { channel, bearer: Bearer(None), lz4: false, places: Places::default() }
     }
 
     /// Starts one statement under a new query id. Dropping the stream cancels the query.
@@ -89,14 +94,27 @@ impl Client {
 
     /// Starts one statement under an id of the caller's, which can be cancelled before the first answer.
     pub async fn execute_as(&self, id: QueryId, sql: &str, session: &v1::Session) -> Result<QueryStream, ClientError> {
-        let (sql, session, lz4) = (sql.to_owned(), Some(session.clone()), self.lz4);
-        let request = v1::ExecuteRequest { query_id: id.to_string(), sql, session, lz4 };
-        let stream = self.queries().execute(request).await?.into_inner();
-        Ok(QueryStream::new(id, stream))
+        let request = v1::ExecuteRequest {
+            query_id: id.to_string(),
+            sql: sql.to_owned(),
+            session: Some(session.clone()),
+            lz4: self.lz4,
+            again: false,
+        };
+        QueryStream::start(self.clone(), id, request).await
     }
 
     /// Cancels a query, wherever it runs; false if it was not running any more.
     pub async fn cancel(&self, id: QueryId) -> Result<bool, ClientError> {
+        match self.cancel_here(id).await {
+            Err(error) if error.kind == ErrorKind::Unavailable && self.places.len() > 1 => {
+                self.places.elsewhere(self).await?.cancel_here(id).await
+            }
+            cancelled => cancelled,
+        }
+    }
+
+    async fn cancel_here(&self, id: QueryId) -> Result<bool, ClientError> {
         let mut service = self.queries();
         let request = v1::CancelRequest { query_id: id.to_string() };
         Ok(within(CATALOG_TIMEOUT, service.cancel(request)).await?.was_running)

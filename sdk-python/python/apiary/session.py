@@ -50,7 +50,11 @@ class Apiary:
 
     @classmethod
     def connect(cls, url: str, *, token: str | None = None) -> Apiary:
-        """A session over gRPC with the coordinator at `url`, such as `grpc://pi-1:7410`."""
+        """A session over gRPC with the coordinator at `url`, such as `grpc://pi-1:7410`.
+
+        Several may be named with commas between them: the first that answers is asked, and a query whose coordinator
+        dies before its first row goes on at the next.
+        """
         session = cls.__new__(cls)
         session.name = url
         session._storage = ""

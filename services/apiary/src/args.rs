@@ -70,7 +70,9 @@ pub(crate) struct TargetArgs {
     pub(crate) storage: Option<String>,
     /// Coordinator to ask, such as grpc://pi-1:7410 [env: APIARY_CONNECT]
     ///
-    /// With neither: a node on this machine if one runs, else ~/.apiary/default.
+    /// Several may be named with commas between them: the first that answers is asked, and a query whose coordinator dies
+    /// before its first row goes on at the next. With neither: a node on this machine if one runs, else
+    /// ~/.apiary/default.
     #[arg(long, value_name = "URL")]
     pub(crate) connect: Option<String>,
     /// Token for --connect

@@ -103,3 +103,6 @@ pub(crate) fn of_node(error: NodeError) -> ClientError {
 pub(crate) fn failed(kind: ErrorKind, error: &dyn Display, hint: Option<String>) -> ClientError {
     ClientError::new(kind, error.to_string()).with_hint(hint)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use apiary_core::QueryId;
+use apiary_engine::Nudger;
 use tokio_util::sync::CancellationToken;
 
 use crate::{CoordinatorError, Result, state::State};
@@ -17,8 +18,8 @@ use crate::{CoordinatorError, Result, state::State};
 /// Most queries at once on one coordinator: each holds a channel and at least one batch.
 const RUNNING_MAX: usize = 1_000;
 
-/// How often a query that runs on looks for the word in the bucket: a second or two is how long a cancel may take.
-const WATCH_INTERVAL: Duration = Duration::from_millis(1_500);
+/// How often a query that runs on looks for the word in the bucket: within a second a cancel has ended it.
+const WATCH_INTERVAL: Duration = Duration::from_millis(700);
 
 /// The tokens of queries that run here.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +77,8 @@ pub(crate) async fn cancel(state: &State, id: QueryId) -> Result<bool> {
     let on_board = board.read_query(&id).await?.is_some() && board.read_final(&id).await?.is_none();
     if on_board || state.has_peers() {
         board.cancel(&id, "its client asked for it").await?;
+        // Workers that listen here need not wait for the coordinator that runs it.
+        state.nudges.nudge(&id, None, true);
     }
     Ok(on_board)
 }

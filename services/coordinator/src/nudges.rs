@@ -2,10 +2,18 @@
 //!
 //! A nudge is a hint. A worker that lags behind loses the oldest ones and finds the tasks by looking; nothing waits
 //! for a nudge to arrive.
+//!
+//! A stream that breaks is a hint too: a process that dies takes its connections along, long before its heartbeat is
+//! missed. What it had claimed gets company then; whether it is dead only its heartbeat says.
 
-use std::pin::Pin;
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use apiary_core::QueryId;
+use apiary_core::{Clock, NodeId, QueryId};
 use apiary_engine::Nudger;
 use apiary_proto::v1::{Nudge, NudgesRequest, task_service_server::TaskService};
 use futures::{Stream, StreamExt, stream};
@@ -16,17 +24,74 @@ use tonic::{Request, Response, Status};
 /// Nudges that wait for a slow worker before the oldest are lost: more than a stage usually has tasks.
 const NUDGES_KEPT: usize = 1024;
 
+/// How long a node that does not listen any more is remembered: by then its heartbeat tells.
+const BROKEN_KEPT: Duration = Duration::from_secs(60);
+
 /// Where nudges are sent from and listened to.
 #[derive(Debug, Clone)]
 pub(crate) struct Nudges {
     sender: broadcast::Sender<Nudge>,
+    listeners: Listeners,
     shutdown: CancellationToken,
+}
+
+/// Who listens, by how many streams, and who did.
+#[derive(Debug, Clone)]
+struct Listeners {
+    known: Arc<Mutex<HashMap<NodeId, Listening>>>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, Default)]
+struct Listening {
+    streams: usize,
+    broke_at: Duration,
+}
+
+/// One stream, until it is dropped.
+#[derive(Debug)]
+struct Ear {
+    node: NodeId,
+    listeners: Listeners,
+}
+
+impl Listeners {
+    fn enter(&self, node: NodeId) -> Ear {
+        self.with(|known| known.entry(node.clone()).or_default().streams += 1);
+        Ear { node, listeners: self.clone() }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut HashMap<NodeId, Listening>) -> T) -> T {
+        act(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn broken(&self) -> Vec<(NodeId, Duration)> {
+        let now = self.clock.monotonic();
+        self.with(|known| {
+            known.retain(|_, one| one.streams > 0 || now.saturating_sub(one.broke_at) < BROKEN_KEPT);
+            let broken = known.iter().filter(|(_, one)| one.streams == 0);
+            broken.map(|(node, one)| (node.clone(), now.saturating_sub(one.broke_at))).collect()
+        })
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let now = self.listeners.clock.monotonic();
+        self.listeners.with(|known| {
+            if let Some(one) = known.get_mut(&self.node) {
+                one.streams = one.streams.saturating_sub(1);
+                one.broke_at = now;
+            }
+        });
+    }
 }
 
 impl Nudges {
     /// Nobody listens yet; streams end with `shutdown`.
-    pub(crate) fn new(shutdown: CancellationToken) -> Self {
-        Self { sender: broadcast::Sender::new(NUDGES_KEPT), shutdown }
+    pub(crate) fn new(clock: Arc<dyn Clock>, shutdown: CancellationToken) -> Self {
+        let listeners = Listeners { known: Arc::default(), clock };
+        Self { sender: broadcast::Sender::new(NUDGES_KEPT), listeners, shutdown }
     }
 }
 
@@ -36,6 +101,10 @@ impl Nudger for Nudges {
         // An error means that nobody listens.
         let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled });
     }
+
+    fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
+        self.listeners.broken()
+    }
 }
 
 #[tonic::async_trait]
@@ -44,11 +113,12 @@ impl TaskService for Nudges {
 
     async fn nudges(&self, request: Request<NudgesRequest>) -> Result<Response<Self::NudgesStream>, Status> {
         tracing::debug!(node = request.get_ref().node, "a worker listens");
-        let receiver = self.sender.subscribe();
-        let nudges = stream::unfold(receiver, |mut receiver| async move {
+        let ear = NodeId::new(request.into_inner().node).ok().map(|node| self.listeners.enter(node));
+        let listener = (self.sender.subscribe(), ear);
+        let nudges = stream::unfold(listener, |(mut receiver, ear)| async move {
             loop {
                 match receiver.recv().await {
-                    Ok(nudge) => return Some((Ok(nudge), receiver)),
+                    Ok(nudge) => return Some((Ok(nudge), (receiver, ear))),
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }
@@ -61,14 +131,14 @@ impl TaskService for Nudges {
 
 #[cfg(test)]
 mod tests {
-    use apiary_core::{SystemClock, SystemRng};
+    use apiary_core::{ManualClock, SystemClock, SystemRng};
 
     use super::*;
 
     #[tokio::test]
     async fn a_worker_that_listens_is_woken_and_let_go_at_the_end() {
         let shutdown = CancellationToken::new();
-        let nudges = Nudges::new(shutdown.clone());
+        let nudges = Nudges::new(Arc::new(SystemClock), shutdown.clone());
         let id = QueryId::new(&SystemClock, &SystemRng);
         nudges.nudge(&id, None, false);
         let mut stream = nudges.nudges(Request::new(NudgesRequest::default())).await.unwrap().into_inner();
@@ -77,5 +147,28 @@ mod tests {
         assert_eq!((heard.task_key.as_str(), heard.query_id), ("a/key", id.to_string()));
         shutdown.cancel();
         assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_stops_listening_is_out_of_touch_until_it_listens_again() {
+        let clock = ManualClock::new();
+        let nudges = Nudges::new(Arc::new(clock.clone()), CancellationToken::new());
+        let listen = || nudges.nudges(Request::new(NudgesRequest { node: "pi-1".into() }));
+        let stream = listen().await.unwrap();
+        assert_eq!(nudges.out_of_touch(), []);
+        drop(stream);
+        clock.run(clock.sleep(Duration::from_secs(3))).await;
+        assert_eq!(nudges.out_of_touch(), [(NodeId::new("pi-1").unwrap(), Duration::from_secs(3))]);
+        let _stream = listen().await.unwrap();
+        assert_eq!(nudges.out_of_touch(), []);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_gone_for_long_is_forgotten() {
+        let clock = ManualClock::new();
+        let nudges = Nudges::new(Arc::new(clock.clone()), CancellationToken::new());
+        drop(nudges.nudges(Request::new(NudgesRequest { node: "pi-1".into() })).await.unwrap());
+        clock.run(clock.sleep(BROKEN_KEPT)).await;
+        assert_eq!(nudges.out_of_touch(), []);
     }
 }

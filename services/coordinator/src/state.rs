@@ -1,6 +1,6 @@
 //! What the services of one coordinator share: handles, none of which is a truth of its own.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use apiary_engine::BoardEnv;
 use apiary_ingest::{Ingest, IngestSettings};
@@ -11,6 +11,9 @@ use apiary_swarm::{NodeState, NodeView};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Result, cancel::Running, nudges::Nudges, run::Beside};
+
+/// How old a view of the colony may be where somebody asks for it: a little more than a node that is awake lets it grow.
+const WORLD_AGE_MAX: Duration = Duration::from_secs(12);
 
 /// Cheap to clone; all services hold one.
 #[derive(Clone)]
@@ -40,7 +43,7 @@ impl State {
         let planner = Planner::new(bucket.clone(), registry.clone(), frames.clone())?;
         let settings = IngestSettings { chamber_bytes: node.chambers.bytes(), node: node.id.to_string() };
         let ingest = Ingest::new(bucket.clone(), registry.clone(), frames.clone(), settings);
-        let nudges = Nudges::new(shutdown.clone());
+        let nudges = Nudges::new(Arc::clone(node.clock()), shutdown.clone());
         let (watched, tasks) = (Arc::clone(&node), TaskTracker::new());
         let board = BoardEnv {
             bucket,
@@ -56,16 +59,10 @@ impl State {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The colony as last seen; the first who asks has to look. Nobody known is better than no answer.
+    /// The colony as it is, as far as anybody knows: an idle node looks rarely, so who asks may have to wait for a look.
+    /// Nobody known is better than no answer.
     pub(crate) async fn world(&self) -> Vec<NodeView> {
-        let seen = self.node.world();
-        if !seen.is_empty() {
-            return seen;
-        }
-        self.node.look().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look at the colony");
-            Vec::new()
-        })
+        self.node.world_within(WORLD_AGE_MAX).await
     }
 
     /// Whether another coordinator may be running queries.

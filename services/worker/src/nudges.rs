@@ -3,7 +3,14 @@
 //! Nothing depends on a nudge. A coordinator that cannot be reached is tried again with growing pauses, and until
 //! then its tasks are found by looking at the board.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use apiary_core::QueryId;
 use apiary_engine::wake;
@@ -40,13 +47,55 @@ impl Hint {
     }
 }
 
+/// To how many of the coordinators in sight the worker listens. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Ears(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    known: AtomicUsize,
+    listening: AtomicUsize,
+    is_deaf: bool,
+}
+
+/// One stream that is listened to, until it is dropped.
+struct Ear<'a>(&'a Heard);
+
+impl Ears {
+    /// Nobody is in sight yet. The deaf never hear anybody.
+    pub(crate) fn new(is_deaf: bool) -> Self {
+        Self(Arc::new(Heard { is_deaf, ..Heard::default() }))
+    }
+
+    /// Whether a nudge of any coordinator in sight would be heard.
+    pub(crate) fn hear_all(&self) -> bool {
+        let Heard { known, listening, is_deaf } = self.0.as_ref();
+        !is_deaf && listening.load(Ordering::Relaxed) >= known.load(Ordering::Relaxed)
+    }
+
+    fn open(&self) -> Ear<'_> {
+        self.0.listening.fetch_add(1, Ordering::Relaxed);
+        Ear(&self.0)
+    }
+}
+
+impl Drop for Ear<'_> {
+    fn drop(&mut self) {
+        self.0.listening.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Listens until `shutdown`.
-pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, shutdown: CancellationToken) {
+pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, ears: Ears, shutdown: CancellationToken) {
+    if ears.0.is_deaf {
+        return shutdown.cancelled().await;
+    }
     let mut streams = JoinSet::new();
     streams.spawn(within_the_process(node.bucket.uri().to_owned(), hints.clone()));
     let mut known: HashMap<String, CancellationToken> = HashMap::new();
     while !shutdown.is_cancelled() {
         let addresses = coordinators(&node);
+        ears.0.known.store(addresses.len(), Ordering::Relaxed);
         known.retain(|address, stop| {
             let keep = addresses.contains(address);
             if !keep {
@@ -57,7 +106,8 @@ pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, shutdown:
         for address in addresses {
             known.entry(address).or_insert_with_key(|address| {
                 let stop = shutdown.child_token();
-                streams.spawn(follow(Arc::clone(&node), address.clone(), hints.clone(), stop.clone()));
+                let (node, ears) = (Arc::clone(&node), ears.clone());
+                streams.spawn(follow(node, address.clone(), hints.clone(), ears, stop.clone()));
                 stop
             });
         }
@@ -92,12 +142,12 @@ async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
 }
 
 /// One coordinator's stream, again and again.
-async fn follow(node: Arc<Node>, address: String, hints: mpsc::Sender<Hint>, stop: CancellationToken) {
+async fn follow(node: Arc<Node>, address: String, hints: mpsc::Sender<Hint>, ears: Ears, stop: CancellationToken) {
     let mut pause = RETRY.0;
     while !stop.is_cancelled() {
         let heard = tokio::select! {
             () = stop.cancelled() => return,
-            heard = follow_once(&node, &address, &hints) => heard,
+            heard = follow_once(&node, &address, &hints, &ears) => heard,
         };
         if heard {
             pause = RETRY.0;
@@ -111,7 +161,7 @@ async fn follow(node: Arc<Node>, address: String, hints: mpsc::Sender<Hint>, sto
 }
 
 /// Follows until the stream ends; whether it ever began.
-async fn follow_once(node: &Node, address: &str, hints: &mpsc::Sender<Hint>) -> bool {
+async fn follow_once(node: &Node, address: &str, hints: &mpsc::Sender<Hint>, ears: &Ears) -> bool {
     let Ok(channel) = node.channel_to(address) else { return false };
     let request = NudgesRequest { node: node.id.to_string() };
     let mut nudges = match TaskServiceClient::new(channel).nudges(request).await {
@@ -122,6 +172,7 @@ async fn follow_once(node: &Node, address: &str, hints: &mpsc::Sender<Hint>) -> 
         }
     };
     tracing::debug!(address, "listening to this coordinator");
+    let _ear = ears.open();
     while let Ok(Some(nudge)) = nudges.message().await {
         if let Some(hint) = Hint::of(nudge) {
             let _ = hints.try_send(hint);

@@ -3,8 +3,11 @@
 //! ```text
 //!   hint (task) ──▶ ours by hash? try it at once        look: _open, then each query's keys ──▶ free attempts
 //!   hint (over) ──▶ cancel                                ▲ right after a hint, else 0.25 s … 30 s
-//!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files; seen within a second of its end
+//!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files
+//!   while tasks run: their queries' keys ──▶ cancel what is cancelled, and what another attempt has done already
 //! ```
+//!
+//! Who hears of a cancel by a nudge lets go at once; who hears no nudges looks twice a second while it works.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,17 +19,24 @@ use apiary_bucket::layout::BoardKey;
 use apiary_core::QueryId;
 use apiary_engine::{Outcome, Room, TaskRunner, check_version};
 use apiary_node::{Bees, Node, Role};
-use apiary_swarm::{AttemptId, TaskId, behaviour::polling::Polling, board::TaskObject};
+use apiary_swarm::{AttemptId, BoardView, TaskId, behaviour::polling::Polling, board::TaskObject};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{choose, nudges::Hint};
+use crate::{
+    choose,
+    nudges::{Ears, Hint},
+};
 
 /// How soon after a hint for others the board is looked at: by then the one that goes first has claimed.
 const SECOND_LOOK: Duration = Duration::from_millis(40);
 
-/// How often running tasks' queries are looked for: a cancelled one is let go within this time.
-const CARE_EVERY: Duration = Duration::from_secs(1);
+/// How often running tasks' queries are looked at by a worker that hears no nudges: a cancelled one is let go within a
+/// second.
+const CARE_EVERY: Duration = Duration::from_millis(500);
+
+/// The same where every coordinator in sight would say so by a nudge.
+const CARE_EVERY_LISTENING: Duration = Duration::from_secs(2);
 
 /// How long running tasks may go on after the word to stop, before they are handed back.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
@@ -44,18 +54,24 @@ pub(crate) struct Puller {
     node: Arc<Node>,
     runner: TaskRunner,
     drain: CancellationToken,
-    running: JoinSet<(QueryId, Outcome)>,
-    queries: HashMap<QueryId, CancellationToken>,
+    running: JoinSet<(AttemptId, Outcome)>,
+    /// What runs, by query, each attempt with the token that ends it.
+    queries: HashMap<QueryId, HashMap<AttemptId, CancellationToken>>,
+    ears: Ears,
+    foreign: bool,
     passed: HashSet<AttemptId>,
     avoided: HashMap<AttemptId, Duration>,
     polling: Polling,
 }
 
 impl Puller {
-    pub(crate) fn new(node: Arc<Node>, runner: TaskRunner) -> Self {
+    /// A `foreign` worker takes every task for another version's.
+    pub(crate) fn new(node: Arc<Node>, runner: TaskRunner, ears: Ears, foreign: bool) -> Self {
         Self {
             node,
             runner,
+            ears,
+            foreign,
             drain: CancellationToken::new(),
             running: JoinSet::new(),
             queries: HashMap::new(),
@@ -101,13 +117,22 @@ impl Puller {
             self.polling.worked();
         }
         let pause = self.polling.idle(self.node.rng().next_u64());
-        if self.running.is_empty() { pause } else { pause.min(CARE_EVERY) }
+        match (self.running.is_empty(), self.ears.hear_all()) {
+            (true, _) => pause,
+            (false, true) => pause.min(CARE_EVERY_LISTENING),
+            (false, false) => pause.min(CARE_EVERY),
+        }
     }
 
-    fn ended(&mut self, ended: Result<(QueryId, Outcome), tokio::task::JoinError>) {
+    fn ended(&mut self, ended: Result<(AttemptId, Outcome), tokio::task::JoinError>) {
         self.polling.worked();
         match ended {
-            Ok((query, outcome)) => tracing::debug!(%query, ?outcome, "attempt ended"),
+            Ok((id, outcome)) => {
+                tracing::debug!(attempt = %id, ?outcome, "attempt ended");
+                if let Some(attempts) = self.queries.get_mut(&id.task.query) {
+                    attempts.remove(&id);
+                }
+            }
             // A panic outside of the plan: the claim is given up by the coordinator in its time.
             Err(error) => tracing::error!(%error, "an attempt broke off"),
         }
@@ -132,25 +157,33 @@ impl Puller {
         alive.map(|view| view.heartbeat.node).collect()
     }
 
-    /// Looks at the board: lets go of queries that are over and takes what is free. Whether there was anything to
-    /// take. 1 LIST, and 2 for each open query while bees are free.
+    /// Looks at the board: lets go of what is over and takes what is free. Whether there was anything to take. While
+    /// bees are free 1 LIST, and 2 for each open query; else 2 for each query whose tasks run here.
     async fn look(&mut self) -> bool {
-        let open = match self.node.board.list_open().await {
-            Ok(open) => open,
-            Err(error) => {
-                tracing::warn!(%error, "cannot look at the board; trying again");
-                return false;
-            }
-        };
-        let gone: Vec<QueryId> = self.queries.keys().filter(|query| !open.contains(query)).copied().collect();
-        for query in gone {
-            self.forget(&query).await;
-        }
         let mut found = false;
-        for query in open {
-            if self.node.bees.free() == 0 {
-                break;
+        let mut looked = HashSet::new();
+        if self.node.bees.free() > 0 {
+            let open = match self.node.board.list_open().await {
+                Ok(open) => open,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look at the board; trying again");
+                    return false;
+                }
+            };
+            let gone: Vec<QueryId> = self.queries.keys().filter(|query| !open.contains(query)).copied().collect();
+            for query in gone {
+                self.forget(&query).await;
             }
+            for query in open {
+                if self.node.bees.free() == 0 {
+                    break;
+                }
+                looked.insert(query);
+                found |= self.look_into(query).await;
+            }
+        }
+        let at_work = self.queries.iter().filter(|(query, attempts)| !attempts.is_empty() && !looked.contains(query));
+        for query in at_work.map(|(query, _)| *query).collect::<Vec<_>>() {
             found |= self.look_into(query).await;
         }
         found
@@ -164,12 +197,16 @@ impl Puller {
                 return false;
             }
         };
-        if view.cancelled || view.ended {
+        if view.cancelled || view.ended || !view.asked {
             self.forget(&query).await;
             return false;
         }
+        self.let_go_of_done(&view);
         let free: Vec<AttemptId> = view.free().filter(|id| !self.passed.contains(id)).collect();
         let found = !free.is_empty();
+        if found {
+            self.node.hurry();
+        }
         for id in choose::rotated(free, self.node.rng().next_u64()) {
             if self.node.bees.free() == 0 {
                 break;
@@ -177,6 +214,16 @@ impl Puller {
             self.take(id).await;
         }
         found
+    }
+
+    /// Ends attempts at tasks that another attempt has done.
+    fn let_go_of_done(&self, view: &BoardView) {
+        let running = self.queries.get(&view.query).into_iter().flatten();
+        for (id, cancel) in running {
+            if view.task(id.task.stage, id.task.task).is_some_and(|task| task.done) {
+                cancel.cancel();
+            }
+        }
     }
 
     /// Takes an attempt if there is a bee for it. 1 GET.
@@ -197,7 +244,8 @@ impl Puller {
                 return;
             }
         };
-        if let Err(error) = check_version(&task.engine_version) {
+        let planned_by = if self.foreign { "another" } else { &task.engine_version };
+        if let Err(error) = check_version(planned_by) {
             tracing::warn!(attempt = %id, %error, "left to others");
             return self.pass(id);
         }
@@ -228,8 +276,7 @@ impl Puller {
     }
 
     fn start(&mut self, id: AttemptId, task: TaskObject, mut bees: Bees) {
-        let query = id.task.query;
-        let cancel = self.queries.entry(query).or_default().clone();
+        let cancel = CancellationToken::new();
         // What ran out of memory once gets a second bee's chamber, if a bee is free.
         let roomier = task.memory_bytes > self.node.chambers.bytes();
         let second = roomier.then(|| self.node.bees.try_lease()).flatten();
@@ -241,6 +288,7 @@ impl Puller {
                 return bees.shrink(1);
             }
         };
+        self.queries.entry(id.task.query).or_default().insert(id, cancel.clone());
         let (runner, drain) = (self.runner.clone(), self.drain.clone());
         let attempt = async move {
             let room = Room::over(chamber.memory_pool(), chamber.budget_bytes());
@@ -249,14 +297,14 @@ impl Puller {
                 Outcome::NotOurs
             });
             drop((chamber, second, bees));
-            (query, outcome)
+            (id, outcome)
         };
         self.running.spawn_on(attempt, &self.node.bees.threads());
     }
 
     /// Lets go of a query that is over.
     async fn forget(&mut self, query: &QueryId) {
-        if let Some(cancel) = self.queries.remove(query) {
+        for cancel in self.queries.remove(query).into_iter().flat_map(HashMap::into_values) {
             cancel.cancel();
         }
         self.passed.retain(|id| id.task.query != *query);
@@ -278,8 +326,8 @@ impl Puller {
     async fn wait_for_all(&mut self, limit: Duration) -> bool {
         let all = async {
             while let Some(ended) = self.running.join_next().await {
-                if let Ok((query, outcome)) = ended {
-                    tracing::debug!(%query, ?outcome, "attempt ended while leaving");
+                if let Ok((id, outcome)) = ended {
+                    tracing::debug!(attempt = %id, ?outcome, "attempt ended while leaving");
                 }
             }
         };

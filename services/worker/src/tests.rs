@@ -21,6 +21,8 @@ use futures::TryStreamExt;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::run::{Hooks, run_with};
+
 const SQL: &str = "SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY k";
 
 struct Hive {
@@ -61,11 +63,15 @@ impl Hive {
     }
 
     async fn worker(&mut self, name: &str) -> Running {
+        self.worker_with(name, Hooks::default()).await
+    }
+
+    async fn worker_with(&mut self, name: &str, hooks: Hooks) -> Running {
         let node = self.node(Role::Worker, name).await;
         let stop = CancellationToken::new();
         node.start_pulse(stop.clone());
         let (listener, _) = Listener::memory();
-        let ended = tokio::spawn(crate::run(Arc::clone(&node), listener, stop.clone()));
+        let ended = tokio::spawn(run_with(Arc::clone(&node), listener, hooks, stop.clone()));
         Running { node, stop, ended }
     }
 
@@ -139,4 +145,41 @@ async fn a_query_that_is_over_frees_its_bees() {
         }
     };
     tokio::time::timeout(Duration::from_secs(3), tidy).await.unwrap();
+}
+
+/// Waits until all bees of a worker are at work, or none is.
+async fn until_busy(worker: &Running, busy: usize) {
+    while worker.node.bees.busy() != busy {
+        worker.node.clock().sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_reaches_busy_bees_within_a_second_though_nobody_nudges_and_no_coordinator_lives() {
+    let mut hive = Hive::new().await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let hooks = Hooks { delay: Duration::from_secs(600), deaf: true, ..Hooks::default() };
+    let worker = hive.worker_with("a", hooks).await;
+    let (query, result) = hive.ask(&queen, CancellationToken::new()).await;
+    until_busy(&worker, 2).await;
+    // Another coordinator leaves the word; the worker alone has to find it.
+    let asked = queen.clock().monotonic();
+    queen.board.cancel(&query, "asked elsewhere").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), until_busy(&worker, 0)).await.unwrap();
+    let took = queen.clock().monotonic() - asked;
+    println!("a cancel reached two busy bees in {} ms", took.as_millis());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(result.stream.try_collect::<Vec<_>>().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_of_another_version_leaves_every_task_to_others() {
+    let mut hive = Hive::new().await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let foreign = Hooks { foreign: true, ..Hooks::default() };
+    let (_stranger, worker) = (hive.worker_with("stranger", foreign).await, hive.worker("a").await);
+    let (_, result) = hive.ask(&queen, CancellationToken::new()).await;
+    let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+    assert_eq!(counts(&batches), [134, 133, 133]);
+    assert!(result.metrics.tasks().iter().all(|task| task.node == worker.node.id.as_str() && task.attempt == 1));
 }

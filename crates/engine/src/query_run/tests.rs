@@ -1,37 +1,36 @@
-//! What the state machine promises: small cases by hand, then properties over random histories.
+//! What the state machine does in small cases by hand; `properties.rs` has the random histories.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
+use apiary_swarm::behaviour::abandonment::Remedy;
 
 use super::*;
 
-fn shape(id: u32, tasks: u32, inputs: &[u32]) -> StageShape {
+pub(super) fn shape(id: u32, tasks: u32, inputs: &[u32]) -> StageShape {
     StageShape { id, tasks, inputs: inputs.to_vec() }
 }
 
-fn attempt(stage: u32, task: u32, attempt: u32) -> Attempt {
+pub(super) fn attempt(stage: u32, task: u32, attempt: u32) -> Attempt {
     Attempt { stage, task, attempt }
 }
 
 fn publish(stage: u32, task: u32, number: u32) -> Action {
-    first(attempt(stage, task, number))
+    let attempt = attempt(stage, task, number);
+    Action::PublishTask { attempt, avoid: Vec::new(), remedy: Remedy::Same, wait: Duration::ZERO }
 }
 
-fn node(name: &str) -> NodeId {
+pub(super) fn node(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-fn record(cause: FailureCause, on: &str) -> FailedRecord {
+pub(super) fn record(cause: FailureCause, on: &str) -> FailedRecord {
     let incarnation = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
     FailedRecord::by_worker(node(on), incarnation, cause, "m")
 }
 
-fn failed(id: Attempt, cause: FailureCause, on: &str) -> Event {
+pub(super) fn failed(id: Attempt, cause: FailureCause, on: &str) -> Event {
     Event::AttemptFailed { attempt: id, failed: record(cause, on) }
 }
 
-fn gone(on: &str) -> Event {
+pub(super) fn gone(on: &str) -> Event {
     Event::NodeGone { node: node(on), failed: record(FailureCause::NodeLost, on) }
 }
 
@@ -155,128 +154,72 @@ fn the_last_stage_waits_for_the_client() {
     assert_eq!(run.on(Event::Taken { tasks: 1 }), []);
 }
 
-/// A random plan: each stage reads some of those before it, and the last reads all that nobody else reads.
-fn shapes() -> impl Strategy<Value = Vec<StageShape>> {
-    prop::collection::vec((1..5u32, any::<u8>()), 1..6).prop_map(|stages| {
-        let count = stages.len();
-        let inputs = |index: usize, bits: u8| (0..index).filter(move |i| index + 1 == count || bits >> i & 1 == 1);
-        let shape = |(index, (tasks, bits)): (usize, (u32, u8))| {
-            shape(index as u32 + 1, tasks, &inputs(index, bits).map(|i| i as u32 + 1).collect::<Vec<_>>())
-        };
-        stages.into_iter().enumerate().map(shape).collect()
-    })
+fn straggles(id: Attempt) -> Event {
+    Event::Straggles { attempt: id }
 }
 
-/// What the world does next, to whichever attempt is picked.
-#[derive(Debug, Clone, Copy)]
-enum Move {
-    Done,
-    Fail(FailureCause),
-    Lose,
-    Claim,
-    Take,
-    Stale,
+fn claimed(id: Attempt, on: &str) -> Event {
+    Event::Claimed { attempt: id, node: node(on) }
 }
 
-fn moves() -> impl Strategy<Value = Vec<(Move, u16)>> {
-    let one = prop_oneof![
-        6 => Just(Move::Done),
-        1 => Just(Move::Fail(FailureCause::Store)),
-        1 => Just(Move::Fail(FailureCause::HandedBack)),
-        1 => Just(Move::Lose),
-        2 => Just(Move::Claim),
-        2 => Just(Move::Take),
-        1 => Just(Move::Stale),
-    ];
-    prop::collection::vec((one, any::<u16>()), 0..120)
+fn beside(id: Attempt, slow: &str) -> Action {
+    Action::PublishTask { attempt: id, avoid: vec![node(slow)], remedy: Remedy::Same, wait: Duration::ZERO }
 }
 
-/// The world, checking every action against what was promised.
-struct World {
-    shapes: Vec<StageShape>,
-    run: QueryRun,
-    published: BTreeMap<(u32, u32), u32>,
-    done: BTreeSet<(u32, u32)>,
-    taken: u32,
-    ends: usize,
+#[test]
+fn a_straggler_gets_one_attempt_beside_it_and_whichever_ends_first_is_enough() {
+    let mut run = two_stages();
+    let _ = run.on(Event::Start);
+    let _ = run.on(claimed(attempt(1, 0, 1), "slow"));
+    assert_eq!(run.on(straggles(attempt(1, 0, 1))), [beside(attempt(1, 0, 2), "slow")]);
+    assert_eq!(run.on(straggles(attempt(1, 0, 1))), [], "two at once are enough");
+    assert_eq!(run.on(straggles(attempt(1, 0, 2))), []);
+    assert_eq!(run.in_flight(), [attempt(1, 0, 1), attempt(1, 0, 2), attempt(1, 1, 1)]);
+    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
+    assert_eq!(run.in_flight(), [attempt(1, 1, 1)]);
+    assert_eq!(run.on(straggles(attempt(1, 0, 1))), [], "what is done is done");
 }
 
-impl World {
-    fn new(shapes: Vec<StageShape>) -> Self {
-        let run = QueryRun::new(shapes.clone(), 2);
-        Self { shapes, run, published: BTreeMap::new(), done: BTreeSet::new(), taken: 0, ends: 0 }
-    }
+#[test]
+fn one_of_two_that_fails_leaves_it_to_the_other() {
+    let mut run = two_stages();
+    let _ = run.on(Event::Start);
+    let _ = run.on(straggles(attempt(1, 0, 1)));
+    assert_eq!(run.on(failed(attempt(1, 0, 2), FailureCause::Store, "b")), []);
+    let actions = run.on(failed(attempt(1, 0, 1), FailureCause::Store, "a"));
+    assert!(matches!(&actions[..], [Action::PublishTask { attempt, .. }] if attempt.attempt == 3), "{actions:?}");
+    let wrong = run.on(straggles(attempt(1, 0, 3)));
+    assert_eq!(wrong.len(), 1);
+    let actions = run.on(failed(attempt(1, 0, 3), FailureCause::Query, "a"));
+    assert!(matches!(&actions[..], [Action::Fail { failure: Failure::Query(_) }]), "{actions:?}");
+}
 
-    fn tell(&mut self, event: Event) {
-        if let Event::TaskDone { stage, task } = event {
-            self.done.insert((stage, task));
-        }
-        for action in self.run.on(event) {
-            assert_eq!(self.ends, 0, "nothing comes after the end");
-            self.check(&action);
-        }
-    }
-
-    fn all_done(&self, stage: u32) -> bool {
-        let shape = self.shapes.iter().find(|shape| shape.id == stage).unwrap();
-        (0..shape.tasks).all(|task| self.done.contains(&(stage, task)))
-    }
-
-    fn check(&mut self, action: &Action) {
-        match action {
-            Action::PublishTask { attempt, .. } => {
-                let shape = self.shapes.iter().find(|shape| shape.id == attempt.stage).unwrap();
-                assert!(shape.inputs.iter().all(|input| self.all_done(*input)), "inputs first");
-                assert!(!self.done.contains(&(attempt.stage, attempt.task)), "a done task stays done");
-                let number = self.published.entry((attempt.stage, attempt.task)).or_default();
-                *number += 1;
-                assert_eq!(*number, attempt.attempt, "attempts count up");
-            }
-            Action::Finish => {
-                self.ends += 1;
-                assert!(self.shapes.iter().all(|shape| self.all_done(shape.id)), "all is done");
-            }
-            Action::Fail { .. } => self.ends += 1,
-            Action::PublishStage { .. } | Action::MarkLost { .. } => {}
-        }
-    }
-
-    fn play(&mut self, step: Move, pick: u16) {
-        if matches!(step, Move::Take) {
-            self.taken += 1;
-            return self.tell(Event::Taken { tasks: self.taken });
-        }
-        let open = self.run.in_flight();
-        let Some(id) = open.get(pick as usize % open.len().max(1)).copied() else { return };
-        let on = format!("n{}", pick % 3);
-        match step {
-            Move::Done => self.tell(Event::TaskDone { stage: id.stage, task: id.task }),
-            Move::Fail(cause) => self.tell(failed(id, cause, &on)),
-            Move::Lose => self.tell(gone(&on)),
-            Move::Claim => self.tell(Event::Claimed { attempt: id, node: node(&on) }),
-            Move::Take => {}
-            Move::Stale => self.tell(failed(Attempt { attempt: id.attempt - 1, ..id }, FailureCause::Store, &on)),
-        }
+#[test]
+fn four_attempts_are_all_even_where_two_run_at_once() {
+    let mut run = two_stages();
+    let _ = run.on(Event::Start);
+    for number in [1, 3] {
+        assert_eq!(run.on(straggles(attempt(1, 0, number))).len(), 1);
+        assert_eq!(run.on(failed(attempt(1, 0, number), FailureCause::Store, "a")), []);
+        let actions = run.on(failed(attempt(1, 0, number + 1), FailureCause::Store, "b"));
+        assert_eq!(matches!(&actions[..], [Action::Fail { .. }]), number == 3, "{actions:?}");
     }
 }
 
-proptest! {
-    #[test]
-    fn whatever_happens_the_promises_hold_and_it_ends(shapes in shapes(), history in moves()) {
-        let mut world = World::new(shapes);
-        world.tell(Event::Start);
-        for (step, pick) in history {
-            world.play(step, pick);
-        }
-        // From here on everything goes well; then it must come to an end.
-        for _ in 0..1000 {
-            if world.run.is_ended() {
-                break;
-            }
-            world.play(Move::Take, 0);
-            world.play(Move::Done, 0);
-        }
-        prop_assert_eq!(world.ends, 1);
-        prop_assert!(world.run.is_ended());
+#[test]
+fn a_successor_takes_up_what_the_board_shows_and_publishes_only_what_is_missing() {
+    let mut run = QueryRun::new(vec![shape(1, 2, &[]), shape(2, 4, &[1])], 2);
+    let shown = [attempt(1, 0, 1), attempt(1, 1, 2), attempt(2, 0, 1), attempt(2, 2, 1), attempt(2, 3, 1)];
+    for attempt in shown {
+        assert_eq!(run.on(Event::Published { attempt }), []);
     }
+    // The failure of a task whose turn has not come is kept until it has.
+    assert_eq!(run.on(failed(attempt(2, 3, 1), FailureCause::HandedBack, "a")), []);
+    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
+    assert_eq!(run.on(Event::TaskDone { stage: 2, task: 2 }), []);
+    assert_eq!(run.on(Event::Start), [Action::PublishStage { stage: 1 }]);
+    let actions = run.on(Event::TaskDone { stage: 1, task: 1 });
+    assert_eq!(actions, [Action::PublishStage { stage: 2 }, publish(2, 1, 1)]);
+    let actions = run.on(Event::Taken { tasks: 2 });
+    assert!(matches!(&actions[..], [Action::PublishTask { attempt: next, .. }] if *next == attempt(2, 3, 2)));
 }

@@ -35,6 +35,12 @@ pub struct Attempt {
 pub enum Event {
     /// The query begins.
     Start,
+    /// The board shows an attempt. Of this run's own that is old news; of a predecessor's it is how the run learns what
+    /// is under way.
+    Published {
+        /// The attempt.
+        attempt: Attempt,
+    },
     /// A node says it works on an attempt.
     Claimed {
         /// The attempt.
@@ -62,6 +68,11 @@ pub enum Event {
         attempt: Attempt,
         /// Why, in this coordinator's words.
         failed: FailedRecord,
+    },
+    /// An attempt may still end well, but far behind its siblings, or its worker is out of reach: another may run beside.
+    Straggles {
+        /// The attempt.
+        attempt: Attempt,
     },
     /// A node is gone, with everything it had claimed.
     NodeGone {
@@ -123,6 +134,8 @@ pub enum Failure {
     Query(String),
     /// A task was given up.
     Abandoned {
+        /// Its stage.
+        stage: u32,
         /// The cause of its last attempt.
         cause: FailureCause,
         /// Its attempts, nodes and causes.

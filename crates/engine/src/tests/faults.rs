@@ -1,15 +1,17 @@
 //! What goes wrong costs time and never rows.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use apiary_core::ErrorKind;
-use apiary_swarm::NodeState;
+use apiary_bucket::Bucket;
+use apiary_core::{ErrorKind, NodeId, QueryId, SeededRng, SystemClock};
+use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rates, Rule};
+use apiary_swarm::{Board, NodeState, board::OwnerRecord};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::colony::{Colony, rows, unwrap};
-use crate::{EngineError, Outcome, board_config, run_on_board};
+use crate::{BoardEnv, EngineError, Nudger, Outcome, board_config, run_on_board};
 
 const SQL: &str = "SELECT t.k, count(*), sum(v), max(u.name) FROM t JOIN u ON t.k = u.k GROUP BY t.k";
 
@@ -77,6 +79,7 @@ async fn a_cell_that_is_gone_is_a_store_error_with_its_attempts() {
     let error = unwrap(result.stream.try_collect::<Vec<_>>().await.unwrap_err());
     assert!(matches!(error, EngineError::Abandoned { .. }), "{error:?}");
     assert!(error.to_string().contains("attempt 4 on pi-1"), "{error}");
+    assert!(error.to_string().contains("fragment: SELECT"), "{error}");
     colony.is_swept(&id).await;
 }
 
@@ -139,4 +142,103 @@ async fn another_persons_query_id_is_refused() {
     query.record.principal = "somebody else".to_owned();
     let error = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+}
+
+/// Says that one node listened and does not any more.
+#[derive(Debug)]
+struct Broken(NodeId);
+
+impl Nudger for Broken {
+    fn nudge(&self, _: &QueryId, _: Option<&str>, _: bool) {}
+
+    fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
+        vec![(self.0.clone(), Duration::from_secs(2))]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_out_of_touch_holds_nobody_up_though_its_heartbeat_is_young() {
+    let colony = filled().await;
+    let doomed = colony.worker("pi-1", Duration::from_secs(600));
+    let (query, _) = colony.cut(SQL, board_config(3)).await.unwrap();
+    let env = BoardEnv { nudger: Arc::new(Broken(doomed.node.clone())), ..colony.env() };
+    let result = run_on_board(&env, query, CancellationToken::new(), |_| {}).await.unwrap();
+    colony.bucket.clock().sleep(Duration::from_millis(300)).await;
+    colony.worker("pi-2", Duration::ZERO);
+    let answer = result.stream.try_collect::<Vec<_>>();
+    let batches = tokio::time::timeout(Duration::from_secs(20), answer).await.unwrap().unwrap();
+    assert_eq!(rows(&batches, false), plain(&colony, SQL).await);
+    assert!(result.metrics.progress().retries >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_that_wakes_behind_its_successor_stops_and_touches_nothing() {
+    let colony = filled().await;
+    let (query, id) = colony.cut(SQL, board_config(3)).await.unwrap();
+    let sleeper = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    // The successor took it over, answered and swept.
+    let board = Board::new(colony.bucket.clone());
+    let heir = colony.env();
+    assert!(board.take_ownership(&id, 2, &OwnerRecord::new(heir.node, heir.incarnation)).await.unwrap());
+    board.close(&id).await.unwrap();
+    let error = unwrap(sleeper.stream.try_collect::<Vec<_>>().await.unwrap_err());
+    assert!(error.to_string().contains("another coordinator"), "{error}");
+    assert!(board.list_open().await.unwrap().is_empty());
+    colony.is_swept(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_runs_too_long_says_so_and_leaves_nothing() {
+    let colony = filled().await;
+    colony.worker("pi-1", Duration::from_secs(600));
+    let (mut query, id) = colony.cut(SQL, board_config(2)).await.unwrap();
+    query.record.timeout_ms = 300;
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    let error = unwrap(result.stream.try_collect::<Vec<_>>().await.unwrap_err());
+    assert!(matches!(error, EngineError::Timeout { .. }), "{error:?}");
+    colony.is_swept(&id).await;
+}
+
+/// A colony on a store on which things go wrong.
+async fn on_faults(seed: u64) -> (Colony, FaultStore) {
+    let clock = Arc::new(SystemClock);
+    let faults = FaultStore::new(Arc::new(MemoryStore::new(clock.clone())), seed, clock.clone());
+    let colony = Colony::over(Bucket::over(Arc::new(faults.clone()), clock, Arc::new(SeededRng::new(seed))));
+    colony.fill().await;
+    (colony, faults)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_fails_now_and_then_costs_time_and_no_row() {
+    for seed in 0..3 {
+        let (colony, faults) = on_faults(seed).await;
+        let expected = plain(&colony, SQL).await;
+        let (query, _) = colony.cut(SQL, board_config(2)).await.unwrap();
+        faults.deal(Some(Rates::storm(15).keys_that(|key| key.starts_with("_queries/"))));
+        let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await;
+        colony.worker("pi-1", Duration::ZERO);
+        colony.worker("pi-2", Duration::ZERO);
+        let answer = async { unwrapped(result?.stream.try_collect::<Vec<_>>().await) };
+        match tokio::time::timeout(Duration::from_secs(60), answer).await.unwrap() {
+            Ok(batches) => assert_eq!(rows(&batches, false), expected, "seed {seed}"),
+            // A store that fails too often at one place ends a query in words, never in other rows.
+            Err(error) => assert!(error.kind().is_retryable() || error.kind() == ErrorKind::TaskAbandoned, "{error:?}"),
+        }
+    }
+}
+
+fn unwrapped<T>(answer: Result<T, datafusion::error::DataFusionError>) -> Result<T, EngineError> {
+    answer.map_err(unwrap)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cells_that_cannot_be_read_for_a_moment_are_read_again() {
+    let (colony, faults) = on_faults(1).await;
+    let expected = plain(&colony, SQL).await;
+    let (query, _) = colony.cut(SQL, board_config(2)).await.unwrap();
+    faults.script(Rule::on(Op::Get, Fault::Error).keys("frames/t").times(3));
+    colony.worker("pi-1", Duration::ZERO);
+    let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+    assert_eq!(rows(&batches, false), expected);
 }

@@ -115,6 +115,8 @@ async fn a_node_that_vanishes_is_suspect_then_dead_and_one_that_leaves_is_gone()
     colony.pass(PACE_FIRST, 8).await;
     colony.pass(PACE_IDLE, 3).await;
     assert_eq!(states(&a), [Alive; 3]);
+    // Who works keeps looking.
+    let _work = a.bees.try_lease();
     c.leave().await;
     b.vanish();
     colony.pass(PACE_IDLE, 1).await;
@@ -159,6 +161,40 @@ async fn an_open_query_quickens_the_pulse() {
     node.board.open_query(&record, Default::default()).await.unwrap();
     colony.pass(PACE_IDLE, 1).await;
     assert_eq!(interval().await, PACE_BUSY.as_secs_f64());
+}
+
+#[tokio::test]
+async fn an_idle_colony_stretches_its_beats_and_nobody_dies_of_it() {
+    let colony = Colony::new();
+    let (a, b) = (colony.join("a").await, colony.join("b").await);
+    a.start_pulse(CancellationToken::new());
+    b.start_pulse(CancellationToken::new());
+    for _ in 0..180 {
+        colony.pass(PACE_IDLE, 1).await;
+        assert!(states(&a).iter().all(|state| *state == Alive), "{:?}", a.world());
+    }
+    assert!(a.world().iter().all(|view| view.heartbeat.interval_s == 60.0), "{:?}", a.world());
+    b.vanish();
+    // Work wakes the one that is left, and soon it knows.
+    a.hurry();
+    let _work = a.bees.try_lease();
+    settle().await;
+    colony.pass(PACE_IDLE, 45).await;
+    assert_eq!(states(&a), [Alive, Dead]);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_young_view_gets_one_and_does_not_pay_twice() {
+    let colony = Colony::new();
+    let (a, b) = (colony.join("a").await, colony.join("b").await);
+    heartbeat::beat(&colony.bucket, &b.heartbeat(1, 10.0, false)).await.unwrap();
+    assert_eq!(a.world_within(PACE_FIRST).await.len(), 1);
+    let before = colony.bucket.counters().snapshot();
+    assert_eq!(a.world_within(PACE_FIRST).await.len(), 1);
+    assert_eq!(colony.bucket.counters().snapshot(), before);
+    colony.pass(PACE_IDLE, 1).await;
+    a.world_within(PACE_FIRST).await;
+    assert_eq!(colony.bucket.counters().snapshot().lists, before.lists + 1);
 }
 
 #[tokio::test]

@@ -69,13 +69,14 @@ pub enum Answer {
     Abandon(Reason),
 }
 
-/// Decides after a failure. `failures` are all of one task's, oldest first, the one that just happened last.
+/// Decides after a failure. `failures` are all of one task's, oldest first, the one that just happened last. Whether
+/// there is another attempt does not depend on their order: who learns of them later decides the same.
 #[must_use]
 pub fn decide(failures: &[FailedRecord]) -> Answer {
     let Some(last) = failures.last() else {
         return Answer::Retry { avoid: Vec::new(), remedy: Remedy::Same, wait: Duration::ZERO };
     };
-    if let Some(reason) = hopeless(failures, last.cause) {
+    if let Some(reason) = hopeless(failures) {
         return Answer::Abandon(reason);
     }
     let of = move |cause| failures.iter().filter(move |failure| failure.cause == cause).count();
@@ -96,13 +97,14 @@ pub fn decide(failures: &[FailedRecord]) -> Answer {
     Answer::Retry { avoid: to_avoid(failures), remedy, wait }
 }
 
-fn hopeless(failures: &[FailedRecord], last: FailureCause) -> Option<Reason> {
+fn hopeless(failures: &[FailedRecord]) -> Option<Reason> {
     let of = move |cause| failures.iter().filter(move |failure| failure.cause == cause);
-    match last {
-        FailureCause::Cancelled => return Some(Reason::Cancelled),
-        FailureCause::CorruptCell | FailureCause::Query => return Some(Reason::NoUse),
-        FailureCause::Memory | FailureCause::Panic if of(last).count() > 1 => return Some(Reason::NoUse),
-        _ => {}
+    if of(FailureCause::Cancelled).next().is_some() {
+        return Some(Reason::Cancelled);
+    }
+    let (once, twice) = ([FailureCause::CorruptCell, FailureCause::Query], [FailureCause::Memory, FailureCause::Panic]);
+    if once.iter().any(|cause| of(*cause).count() > 0) || twice.iter().any(|cause| of(*cause).count() > 1) {
+        return Some(Reason::NoUse);
     }
     let crashed: BTreeSet<_> = of(FailureCause::NodeLost).filter_map(|failure| failure.worker.as_ref()).collect();
     if crashed.len() >= CRASHED_NODES_MAX {
@@ -114,7 +116,8 @@ fn hopeless(failures: &[FailedRecord], last: FailureCause) -> Option<Reason> {
 }
 
 /// Whether an attempt was really made.
-fn counts(cause: FailureCause) -> bool {
+#[must_use]
+pub fn counts(cause: FailureCause) -> bool {
     !matches!(cause, FailureCause::HandedBack | FailureCause::VersionMismatch)
 }
 

@@ -4,5 +4,6 @@
 
 pub mod abandonment;
 pub mod polling;
+pub mod stragglers;
 pub mod temperature;
 pub mod upkeep;

@@ -1,9 +1,15 @@
 //! Sweeping what dead coordinators left: the decision is pure, the act is thin.
 //!
+//! Three kinds of leftovers, each with an age of its own. A *pointer* to a query whose owner is gone keeps the whole
+//! colony awake and workers at what nobody waits for: it goes within minutes, the query itself stays for a client that
+//! asks again. A *query* without a live owner goes after a day. What a late worker wrote *behind* a query that was
+//! deleted is of use to nobody, and goes after an hour.
+//!
 //! Ages are differences between two timestamps of the *store*: an object's, and that of the newest heartbeat, which
-//! stands for now. No machine's clock is asked; without a heartbeat nothing is swept.
+//! stands for now. No machine's clock is asked; without a heartbeat nothing is swept. A wrong guess about an owner costs
+//! time alone: a live one points at its query again.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use apiary_bucket::layout;
 use apiary_core::QueryId;
@@ -14,8 +20,23 @@ use crate::{
     world_view::{NodeState, NodeView},
 };
 
-/// Anything of a query older than this without a live owner goes.
-pub const SWEEP_AGE: Duration = Duration::from_secs(24 * 3600);
+/// What must be older than what to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepAges {
+    /// A query without a live owner.
+    pub query: Duration,
+    /// What lies behind a query that was deleted.
+    pub rest: Duration,
+    /// The pointer to a query without a live owner.
+    pub pointer: Duration,
+}
+
+impl Default for SweepAges {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Self { query: minutes(24 * 60), rest: minutes(60), pointer: minutes(2) }
+    }
+}
 
 /// Most queries that one sweep looks at; the rest waits for the next.
 pub const SWEEP_QUERIES_MAX: usize = 1_000;
@@ -27,8 +48,21 @@ pub struct SweepCandidate {
     pub query: QueryId,
     /// Its newest object, by the store's clock in milliseconds since 1970.
     pub newest_ms: i64,
+    /// Whether it is still told what was asked.
+    pub is_asked: bool,
     /// Whether its owner is alive in the same incarnation.
     pub owner_alive: bool,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftover {
+    /// Nothing: somebody works on it, or it is young.
+    Stays,
+    /// Its pointer goes, if it has one.
+    Pointer,
+    /// All of it goes.
+    All,
 }
 
 /// What a sweep did.
@@ -38,39 +72,64 @@ pub struct SweepReport {
     pub queries_seen: u64,
     /// Queries that went.
     pub queries_swept: u64,
-    /// Objects that went with them.
+    /// Pointers that went while their queries stayed.
+    pub pointers_swept: u64,
+    /// Objects that went with queries.
     pub objects_deleted: u64,
 }
 
-/// Whether a query's leftovers should go.
+/// What becomes of a query's objects.
 #[must_use]
-pub fn is_due(candidate: &SweepCandidate, store_now_ms: i64) -> bool {
+pub fn judge(candidate: &SweepCandidate, store_now_ms: i64, ages: &SweepAges) -> Leftover {
     let age_ms = store_now_ms.saturating_sub(candidate.newest_ms);
-    !candidate.owner_alive && age_ms > i64::try_from(SWEEP_AGE.as_millis()).unwrap_or(i64::MAX)
+    let is_older = |age: Duration| age_ms > i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    match candidate {
+        SweepCandidate { owner_alive: true, .. } => Leftover::Stays,
+        SweepCandidate { is_asked, .. } if is_older(if *is_asked { ages.query } else { ages.rest }) => Leftover::All,
+        _ if is_older(ages.pointer) => Leftover::Pointer,
+        _ => Leftover::Stays,
+    }
 }
 
 impl Board {
-    /// Deletes queries that are older than [`SWEEP_AGE`] and have no live owner in `world`. Two janitors at once are
-    /// harmless. 1 LIST, 1 more per query, 2 LISTs and 1 GET per old query.
-    pub async fn sweep(&self, world: &[NodeView]) -> Result<SweepReport> {
+    /// Deletes what is older than `ages` say and has no live owner in `world`. Two janitors at once are harmless. 1 LIST,
+    /// 1 more per query, 2 LISTs and 1 GET for each that is old or pointed at.
+    pub async fn sweep(&self, world: &[NodeView], ages: &SweepAges) -> Result<SweepReport> {
         match self.store_now_ms().await? {
-            Some(store_now_ms) => self.sweep_at(store_now_ms, world).await,
+            Some(store_now_ms) => self.sweep_at(store_now_ms, world, ages).await,
             None => Ok(SweepReport::default()),
         }
     }
 
-    pub(super) async fn sweep_at(&self, store_now_ms: i64, world: &[NodeView]) -> Result<SweepReport> {
+    pub(super) async fn sweep_at(
+        &self,
+        store_now_ms: i64,
+        world: &[NodeView],
+        ages: &SweepAges,
+    ) -> Result<SweepReport> {
         let mut report = SweepReport::default();
-        for (query, first_ms) in self.queries().await? {
+        let (queries, pointed) = self.queries().await?;
+        for (query, first_ms) in queries {
             report.queries_seen += 1;
-            let young = SweepCandidate { query, newest_ms: first_ms, owner_alive: false };
-            if !is_due(&young, store_now_ms) {
-                continue;
+            let is_pointed = pointed.contains(&query);
+            let at_worst = SweepCandidate { query, newest_ms: first_ms, is_asked: false, owner_alive: false };
+            match judge(&at_worst, store_now_ms, ages) {
+                Leftover::All => {}
+                Leftover::Pointer if is_pointed => {}
+                Leftover::Pointer | Leftover::Stays => continue,
             }
-            if is_due(&self.candidate(query, world).await?, store_now_ms) {
-                report.objects_deleted += self.close(&query).await?;
-                report.queries_swept += 1;
-                tracing::info!(%query, "swept a query that nobody owns");
+            match judge(&self.candidate(query, first_ms, world).await?, store_now_ms, ages) {
+                Leftover::All => {
+                    report.objects_deleted += self.close(&query).await?;
+                    report.queries_swept += 1;
+                    tracing::info!(%query, "swept a query that nobody owns");
+                }
+                Leftover::Pointer if is_pointed => {
+                    self.bucket().delete(&layout::open_query(&query)).await?;
+                    report.pointers_swept += 1;
+                    tracing::info!(%query, "took the pointer to a query that nobody owns; asking again goes on with it");
+                }
+                Leftover::Pointer | Leftover::Stays => {}
             }
         }
         Ok(report)
@@ -81,8 +140,9 @@ impl Board {
         Ok(nodes.iter().map(|object| object.modified_ms).max())
     }
 
-    /// Every query with any object, and the time of one of them: hops from one query's first key to the next's.
-    async fn queries(&self) -> Result<Vec<(QueryId, i64)>> {
+    /// Every query with any object, and the time of one of them: hops from one query's first key to the next's. And
+    /// which of them have a pointer.
+    async fn queries(&self) -> Result<(Vec<(QueryId, i64)>, BTreeSet<QueryId>)> {
         let mut found = Vec::new();
         let root = layout::queries_prefix();
         let mut after: Option<String> = None;
@@ -97,20 +157,23 @@ impl Board {
             after = Some(format!("{root}{id}0"));
         }
         // A pointer without a query behind it is a leftover too.
+        let mut pointed = BTreeSet::new();
         for object in self.bucket().list(layout::open_prefix(), None, OPEN_QUERIES_MAX).await? {
-            found.extend(layout::parse_open(&object.key).map(|query| (query, object.modified_ms)));
+            let Some(query) = layout::parse_open(&object.key) else { continue };
+            pointed.insert(query);
+            found.push((query, object.modified_ms));
         }
         found.sort_unstable_by_key(|(query, modified_ms)| (*query, -*modified_ms));
         found.dedup_by_key(|(query, _)| *query);
-        Ok(found)
+        Ok((found, pointed))
     }
 
-    async fn candidate(&self, query: QueryId, world: &[NodeView]) -> Result<SweepCandidate> {
+    async fn candidate(&self, query: QueryId, first_ms: i64, world: &[NodeView]) -> Result<SweepCandidate> {
         let prefix = layout::query_prefix(&query);
         let objects = self.bucket().list(&prefix, None, super::ops::BOARD_KEYS_MAX).await?;
-        let newest_ms = objects.iter().map(|object| object.modified_ms).max().unwrap_or(0);
-        let epoch = super::BoardView::of(query, objects.iter().map(|object| object.key.as_str())).epoch;
-        let owner = match epoch {
+        let newest_ms = objects.iter().map(|object| object.modified_ms).max().unwrap_or(first_ms);
+        let view = super::BoardView::of(query, objects.iter().map(|object| object.key.as_str()));
+        let owner = match view.epoch {
             Some(epoch) => self.read_owner(&query, epoch).await?,
             None => None,
         };
@@ -121,7 +184,7 @@ impl Board {
                     && node.state != NodeState::Dead
             })
         });
-        Ok(SweepCandidate { query, newest_ms, owner_alive })
+        Ok(SweepCandidate { query, newest_ms, is_asked: view.asked, owner_alive })
     }
 }
 
@@ -131,29 +194,36 @@ mod tests {
 
     use super::*;
 
-    const DAY_MS: i64 = 24 * 3600 * 1000;
+    const MINUTE_MS: i64 = 60 * 1000;
+    const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 
-    fn candidate(owner_alive: bool) -> SweepCandidate {
-        SweepCandidate { query: QueryId::new(&SystemClock, &SystemRng), newest_ms: 1_000, owner_alive }
+    fn judged(is_asked: bool, owner_alive: bool, now_ms: i64) -> Leftover {
+        let query = QueryId::new(&SystemClock, &SystemRng);
+        let candidate = SweepCandidate { query, newest_ms: 1_000, is_asked, owner_alive };
+        judge(&candidate, now_ms, &SweepAges::default())
     }
 
     #[test]
-    fn a_day_old_query_without_an_owner_goes() {
-        assert!(is_due(&candidate(false), 1_001 + DAY_MS));
+    fn a_query_without_an_owner_loses_its_pointer_soon_and_goes_after_a_day() {
+        assert_eq!(judged(true, false, 1_000 + 2 * MINUTE_MS), Leftover::Stays);
+        assert_eq!(judged(true, false, 1_001 + 2 * MINUTE_MS), Leftover::Pointer);
+        assert_eq!(judged(true, false, 1_000 + DAY_MS), Leftover::Pointer);
+        assert_eq!(judged(true, false, 1_001 + DAY_MS), Leftover::All);
     }
 
     #[test]
-    fn a_younger_query_stays() {
-        assert!(!is_due(&candidate(false), 1_000 + DAY_MS));
+    fn what_lies_behind_a_query_that_was_deleted_goes_after_an_hour() {
+        assert_eq!(judged(false, false, 1_000 + 60 * MINUTE_MS), Leftover::Pointer);
+        assert_eq!(judged(false, false, 1_001 + 60 * MINUTE_MS), Leftover::All);
     }
 
     #[test]
     fn a_query_with_a_live_owner_stays_at_any_age() {
-        assert!(!is_due(&candidate(true), i64::MAX));
+        assert_eq!((judged(true, true, i64::MAX), judged(false, true, i64::MAX)), (Leftover::Stays, Leftover::Stays));
     }
 
     #[test]
     fn a_store_whose_clock_went_back_sweeps_nothing() {
-        assert!(!is_due(&candidate(false), i64::MIN));
+        assert_eq!(judged(true, false, i64::MIN), Leftover::Stays);
     }
 }

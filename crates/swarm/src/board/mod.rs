@@ -20,7 +20,7 @@ mod task;
 mod view;
 
 pub use attempt::{AttemptId, TaskId};
-pub use janitor::{SWEEP_AGE, SWEEP_QUERIES_MAX, SweepCandidate, SweepReport, is_due};
+pub use janitor::{Leftover, SWEEP_QUERIES_MAX, SweepAges, SweepCandidate, SweepReport, judge};
 pub use ops::{BOARD_KEYS_MAX, Board, OPEN_QUERIES_MAX, OpenedQuery};
 pub use query::{FinalRecord, OwnerRecord, PinnedFrame, QueryOutcome, QueryRecord};
 pub use record::{ClaimRecord, FailedRecord, FailureCause, MemoryReport};

@@ -79,12 +79,7 @@ impl Board {
             Created::Mine => {}
             Created::Taken(body) => {
                 let theirs: QueryRecord = decode_json(key.as_ref(), &body)?;
-                let differs = if theirs.principal != record.principal {
-                    Some("principal")
-                } else {
-                    (theirs.sql != record.sql).then_some("statement")
-                };
-                return match differs {
+                return match theirs.differs_from(record) {
                     Some(what) => Err(SwarmError::QueryTaken { query: record.query.to_string(), what }),
                     None => Ok(OpenedQuery::Resumed(Box::new(theirs))),
                 };

@@ -80,6 +80,17 @@ impl QueryRecord {
     }
 }
 
+impl QueryRecord {
+    /// What makes `other` another question under the same id, if anything.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> Option<&'static str> {
+        if self.principal != other.principal {
+            return Some("principal");
+        }
+        (self.sql != other.sql).then_some("statement")
+    }
+}
+
 impl BoardObject for QueryRecord {
     const FORMAT: u32 = Self::FORMAT_NOW;
 

@@ -171,7 +171,7 @@ async fn a_young_query_survives_the_sweep() {
     let (board, query) = board();
     board.open_query(&question(query), Bytes::new()).await.unwrap();
     board.bucket().put(&apiary_bucket::layout::node(&worker("pi-1")), Bytes::from_static(b"{}")).await.unwrap();
-    let report = board.sweep(&[]).await.unwrap();
+    let report = board.sweep(&[], &SweepAges::default()).await.unwrap();
     assert_eq!((report.queries_seen, report.queries_swept), (1, 0));
     assert_eq!(board.list_open().await.unwrap(), [query]);
 }
@@ -190,7 +190,7 @@ async fn an_old_query_without_an_owner_is_swept_with_its_pointer_and_output() {
     board.bucket().put(&file, Bytes::from_static(b"rows")).await.unwrap();
     let dangling = QueryId::new(&SystemClock, &SystemRng);
     board.point(&dangling).await.unwrap();
-    let report = board.sweep_at(later_ms(), &[]).await.unwrap();
+    let report = board.sweep_at(later_ms(), &[], &SweepAges::default()).await.unwrap();
     assert_eq!((report.queries_seen, report.queries_swept, report.objects_deleted), (2, 2, 3));
     assert!(board.bucket().list(apiary_bucket::layout::queries_prefix(), None, 9).await.unwrap().is_empty());
 }
@@ -198,7 +198,7 @@ async fn an_old_query_without_an_owner_is_swept_with_its_pointer_and_output() {
 #[tokio::test]
 async fn an_old_query_of_a_live_owner_stays_and_of_its_past_life_goes() {
     let (board, query) = board();
-    let now = life();
+    let (now, ages) = (life(), SweepAges::default());
     board.open_query(&question(query), Bytes::new()).await.unwrap();
     board.take_ownership(&query, 1, &OwnerRecord::new(worker("queen"), now)).await.unwrap();
     let seen = |incarnation| crate::NodeView {
@@ -206,6 +206,34 @@ async fn an_old_query_of_a_live_owner_stays_and_of_its_past_life_goes() {
         state: crate::NodeState::Alive,
         seen_ago: std::time::Duration::ZERO,
     };
-    assert_eq!(board.sweep_at(later_ms(), &[seen(now)]).await.unwrap().queries_swept, 0);
-    assert_eq!(board.sweep_at(later_ms(), &[seen(life())]).await.unwrap().queries_swept, 1);
+    assert_eq!(board.sweep_at(later_ms(), &[seen(now)], &ages).await.unwrap().queries_swept, 0);
+    assert_eq!(board.sweep_at(later_ms(), &[seen(life())], &ages).await.unwrap().queries_swept, 1);
+}
+
+#[tokio::test]
+async fn a_pointer_to_a_query_of_a_dead_owner_goes_soon_and_asking_again_finds_the_query() {
+    let (board, query) = board();
+    let ages = SweepAges::default();
+    board.open_query(&question(query), Bytes::new()).await.unwrap();
+    board.take_ownership(&query, 1, &OwnerRecord::new(worker("queen"), life())).await.unwrap();
+    let in_minutes = |n: i64| apiary_core::Clock::wall_ms(&SystemClock) + n * 60_000;
+    assert_eq!(board.sweep_at(in_minutes(1), &[], &ages).await.unwrap().pointers_swept, 0);
+    assert_eq!(board.sweep_at(in_minutes(3), &[], &ages).await.unwrap().pointers_swept, 1);
+    assert_eq!(board.list_open().await.unwrap(), []);
+    assert_eq!(board.sweep_at(in_minutes(3), &[], &ages).await.unwrap().pointers_swept, 0, "once is enough");
+    let again = board.open_query(&question(query), Bytes::new()).await.unwrap();
+    assert!(matches!(again, OpenedQuery::Resumed(_)));
+}
+
+#[tokio::test]
+async fn what_a_late_worker_wrote_behind_a_query_goes_within_the_hour() {
+    let (board, query) = board();
+    board
+        .mark_done(&TaskId::new(query, 1, 0), &DoneRecord::of(1, "nonce-of-late", &worker("pi-1"), life()))
+        .await
+        .unwrap();
+    let ages = SweepAges::default();
+    let in_minutes = |n: i64| apiary_core::Clock::wall_ms(&SystemClock) + n * 60_000;
+    assert_eq!(board.sweep_at(in_minutes(59), &[], &ages).await.unwrap().queries_swept, 0);
+    assert_eq!(board.sweep_at(in_minutes(61), &[], &ages).await.unwrap().queries_swept, 1);
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use apiary_bucket::Counters;
-use apiary_engine::{BoardMetrics, BoardQuery, EngineError, Progress, engine_version, run_on_board};
+use apiary_engine::{BoardMetrics, BoardQuery, EngineError, Progress, engine_version, resume_on_board, run_on_board};
+use apiary_ledger::{Pin, PinnedVersion};
 use apiary_node::{Bees, Chamber};
 use apiary_query::{Planned, QueryError, QueryStats, StageRun};
 use apiary_swarm::board::{PinnedFrame, QueryRecord};
@@ -75,6 +76,35 @@ pub(super) async fn open(
     drop(planned);
     let cost = Cost::Board { metrics: result.metrics };
     Ok(Flow { schema: result.schema, stream: result.stream, base, cost, _hold: hold })
+}
+
+/// Goes on with a query that another coordinator left on the board, if one did. What it pruned is not told again.
+pub(super) async fn resume(
+    state: &State,
+    ask: &Ask,
+    token: &CancellationToken,
+    progress: impl Fn(Progress) + Send + Sync + 'static,
+) -> Result<Option<Flow>> {
+    let asked = QueryRecord::new(ask.id, ask.sql.clone(), PRINCIPAL, &engine_version());
+    let Some(resumed) = resume_on_board(&state.board, &asked, token.clone(), progress).await? else {
+        return Ok(None);
+    };
+    state.node.hurry();
+    tracing::info!("going on with a query that was left on the board");
+    let frames = resumed.record.frames.into_iter();
+    let frames = frames.map(|frame| PinnedVersion { folder: frame.folder, version: frame.version });
+    let pin = Pin::new(ask.id, state.node.id.to_string(), frames.filter(|frame| !frame.folder.is_empty()).collect());
+    let base = QueryStats {
+        nodes: 1,
+        execution: "board".to_owned(),
+        execution_reason: resumed.record.reason,
+        stages: u32::try_from(resumed.stages).unwrap_or(u32::MAX),
+        tasks: resumed.tasks,
+        ..QueryStats::default()
+    };
+    let hold = Hold::begin(&state.node.bucket, &state.tasks, pin);
+    let cost = Cost::Board { metrics: resumed.result.metrics };
+    Ok(Some(Flow { schema: resumed.result.schema, stream: resumed.result.stream, base, cost, _hold: hold }))
 }
 
 /// Runs a plan here: as many free bees as it has partitions, and the sum of their chambers. A plan that reads no
@@ -152,6 +182,16 @@ fn record(state: &State, ask: &Ask, prepared: &Prepared) -> QueryRecord {
 }
 
 impl Flow {
+    /// local or board.
+    pub(super) fn way(&self) -> &str {
+        &self.base.execution
+    }
+
+    /// Why that way.
+    pub(super) fn reason(&self) -> &str {
+        &self.base.execution_reason
+    }
+
     /// What it has cost so far; all of it once the stream has ended.
     pub(super) fn stats(&self) -> QueryStats {
         let mut stats = self.base.clone();

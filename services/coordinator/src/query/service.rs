@@ -29,6 +29,8 @@ pub(super) struct Ask {
     pub(super) id: QueryId,
     pub(super) sql: String,
     pub(super) session: Session,
+    /// It was asked before under this id, and nobody knows how far that went.
+    pub(super) again: bool,
 }
 
 #[tonic::async_trait]
@@ -64,7 +66,7 @@ fn read(state: &State, request: ExecuteRequest) -> Result<Ask> {
     };
     let session = request.session.unwrap_or_default();
     let session = Session::from_parts(&session.hive, &session.box_name, session.settings)?;
-    Ok(Ask { id, sql: request.sql, session })
+    Ok(Ask { id, sql: request.sql, session, again: request.again })
 }
 
 /// Runs a statement to its end, whatever that is, and tells the client. The query's place is free before the client

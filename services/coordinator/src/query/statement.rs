@@ -22,7 +22,11 @@ const FROM_NAMES: &str = "answered from the registry";
 pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out: &Outlet) -> Result<QueryFinished> {
     let began = state.node.bucket.clock().monotonic();
     let mut session = ask.session.clone();
-    let mut stats = match parse(&ask.sql)? {
+    let statement = parse(&ask.sql)?;
+    if ask.again && changes_something(&statement) {
+        return Err(not_known().into());
+    }
+    let mut stats = match statement {
         Statement::Query(query) => select(state, ask, &query, token, out).await?,
         Statement::Explain(explain) => {
             let report = explain::explain(state, ask, &explain, token, out).await?;
@@ -67,9 +71,18 @@ async fn select(
     token: &CancellationToken,
     out: &Outlet,
 ) -> Result<QueryStats> {
-    let prepared = prepare::prepare(state, ask, query, false).await?;
-    out.started(started(ask, prepared.way(), &prepared.reason)).await?;
-    let mut flow = flow::open(state, ask, prepared, token, out.progress()).await?;
+    let resumed = if ask.again { flow::resume(state, ask, token, out.progress()).await? } else { None };
+    let mut flow = match resumed {
+        Some(flow) => {
+            out.started(started(ask, flow.way(), flow.reason())).await?;
+            flow
+        }
+        None => {
+            let prepared = prepare::prepare(state, ask, query, false).await?;
+            out.started(started(ask, prepared.way(), &prepared.reason)).await?;
+            flow::open(state, ask, prepared, token, out.progress()).await?
+        }
+    };
     let mut rows = out.rows(&flow.schema).await?;
     while let Some(batch) = flow.stream.next().await {
         rows.batch(&batch.map_err(flow::told)?).await?;
@@ -102,6 +115,17 @@ fn note_batch(note: String) -> Result<RecordBatch> {
 fn started(ask: &Ask, execution: &str, reason: &str) -> QueryStarted {
     let (execution, reason) = (execution.to_owned(), reason.to_owned());
     QueryStarted { query_id: ask.id.to_string(), execution, reason }
+}
+
+/// Whether running a statement twice is more than running it once.
+fn changes_something(statement: &Statement) -> bool {
+    matches!(statement, Statement::Create(_) | Statement::Drop(_) | Statement::Rename(_))
+}
+
+fn not_known() -> apiary_proto::ClientError {
+    let text = "the coordinator that was asked first is gone, and whether it applied the statement is not known";
+    let hint = "look with SHOW HIVES, BOXES or FRAMES, then ask anew".to_owned();
+    apiary_proto::ClientError::new(apiary_core::ErrorKind::OutcomeUnknown, text).with_hint(hint)
 }
 
 fn unsupported(statement: &Statement) -> apiary_proto::ClientError {
