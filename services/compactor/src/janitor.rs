@@ -7,7 +7,7 @@ use apiary_swarm::board::SweepAges;
 use tokio_util::sync::CancellationToken;
 
 /// Between two sweeps: leftovers are minutes old when they go, so one more does not matter and requests do.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(300);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(420);
 
 /// A sweep waits up to this much longer, so that compactors started together do not sweep together.
 const SWEEP_JITTER_MS: u64 = 60_000;

@@ -5,13 +5,16 @@ use std::{sync::Arc, time::Duration};
 use apiary_bucket::Bucket;
 use apiary_core::{ErrorKind, NodeId, QueryId, SeededRng, SystemClock};
 use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rates, Rule};
-use apiary_swarm::{Board, NodeState, board::OwnerRecord};
+use apiary_swarm::{
+    Board, NodeState,
+    board::{OwnerRecord, QueryRecord},
+};
 use datafusion::prelude::SessionConfig;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::colony::{Colony, rows, unwrap};
-use crate::{BoardEnv, EngineError, Nudger, Outcome, board_config, run_on_board};
+use crate::{BoardEnv, EngineError, Nudger, Outcome, board_config, resume_on_board, run_on_board};
 
 const SQL: &str = "SELECT t.k, count(*), sum(v), max(u.name) FROM t JOIN u ON t.k = u.k GROUP BY t.k";
 
@@ -241,4 +244,23 @@ async fn cells_that_cannot_be_read_for_a_moment_are_read_again() {
     let result = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
     let batches: Vec<_> = result.stream.try_collect().await.unwrap();
     assert_eq!(rows(&batches, false), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_is_resumed_by_its_id_alone_and_only_by_who_asked_it() {
+    let colony = filled().await;
+    let (query, id) = colony.cut(SQL, board_config(3)).await.unwrap();
+    let asked = query.record.clone();
+    let resume =
+        async |asked: &QueryRecord| resume_on_board(&colony.env(), asked, CancellationToken::new(), |_| {}).await;
+    assert!(resume(&asked).await.unwrap().is_none(), "nobody asked it yet");
+    let first = run_on_board(&colony.env(), query, CancellationToken::new(), |_| {}).await.unwrap();
+    let stranger = QueryRecord { principal: "eve".to_owned(), ..asked.clone() };
+    assert_eq!(resume(&stranger).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let second = resume(&asked).await.unwrap().unwrap();
+    colony.worker("pi-1", Duration::ZERO);
+    let batches: Vec<_> = second.result.stream.try_collect().await.unwrap();
+    assert_eq!(rows(&batches, false), plain(&colony, SQL).await);
+    assert!(first.stream.try_collect::<Vec<_>>().await.is_err());
+    colony.is_swept(&id).await;
 }

@@ -221,8 +221,9 @@ async fn a_pointer_to_a_query_of_a_dead_owner_goes_soon_and_asking_again_finds_t
     assert_eq!(board.sweep_at(in_minutes(3), &[], &ages).await.unwrap().pointers_swept, 1);
     assert_eq!(board.list_open().await.unwrap(), []);
     assert_eq!(board.sweep_at(in_minutes(3), &[], &ages).await.unwrap().pointers_swept, 0, "once is enough");
-    let again = board.open_query(&question(query), Bytes::new()).await.unwrap();
-    assert!(matches!(again, OpenedQuery::Resumed(_)));
+    assert_eq!(board.read_query(&query).await.unwrap(), Some(question(query)));
+    board.point(&query).await.unwrap();
+    assert_eq!(board.list_open().await.unwrap(), [query]);
 }
 
 #[tokio::test]
