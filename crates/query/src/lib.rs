@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod footer;
 mod names;
+mod order;
 mod pinned;
 mod planner;
 mod position;
@@ -28,6 +29,7 @@ mod statement;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walls;
 
 pub use define::{Place, session_after};
 pub use error::{QueryError, Result};

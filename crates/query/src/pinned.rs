@@ -22,8 +22,10 @@ use crate::{
     Result, ScanReport, Session, advice,
     case::Spellings,
     catalog::{Colony, Hives},
+    order,
     runtime::cells_url,
     table::ScanLog,
+    walls,
 };
 
 /// A statement and one snapshot of each frame that it names.
@@ -82,6 +84,7 @@ impl Pinned {
             SessionStateBuilder::new_with_default_features()
                 .with_config(config)
                 .with_runtime_env(runtime)
+                .with_physical_optimizer_rules(walls::physical_rules())
                 .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone())?))))
                 .build(),
         );
@@ -92,6 +95,7 @@ impl Pinned {
         let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         reading.verify_plan(&logical).map_err(told)?;
         let logical = state.optimize(&logical).map_err(told)?;
+        let logical = order::reorder(logical, &state).map_err(told)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
         let (mut scans, may_hide_nan) = log.take();
         mark_answered(&physical, &mut scans);

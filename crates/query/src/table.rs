@@ -8,7 +8,10 @@ mod bounds;
 mod columns;
 mod groups;
 mod prune;
+mod size;
 mod statistics;
+
+pub(crate) use size::{ColumnSpan, FrameSize, as_number};
 
 use std::{
     collections::BTreeSet,

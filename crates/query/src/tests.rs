@@ -4,6 +4,6 @@ mod catalog;
 mod damage;
 mod errors;
 mod fuzz;
-mod kit;
+pub(crate) mod kit;
 mod plans;
 mod truth;

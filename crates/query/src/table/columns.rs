@@ -49,6 +49,12 @@ impl ColumnArrays {
         Some(Self { min: array(min)?, max: array(max)?, null_count: Arc::new(null_count), exact })
     }
 
+    /// NULLs of some cells, as far as they are known; `None`: of none.
+    pub(super) fn nulls(&self, at: &[usize]) -> Option<f64> {
+        let counts = self.null_count.as_any().downcast_ref::<UInt64Array>()?;
+        at.iter().filter(|at| counts.is_valid(**at)).map(|at| counts.value(*at) as f64).reduce(|all, more| all + more)
+    }
+
     /// The column of all cells of a frame; there is at least one.
     fn of_all(cells: &Cells, field: &Field) -> Option<Self> {
         let name = format!("bounds of '{}' as {:?}", field.name(), field.data_type());

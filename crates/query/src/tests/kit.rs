@@ -1,50 +1,49 @@
 //! A colony in memory, and ways to ask it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use apiary_bucket::{Bucket, layout};
 use apiary_cell::{CellFormat, CellWriter, GroupEncoder, partition};
-use apiary_core::{FramePath, StatValue, TxnId};
+use apiary_core::{CellStats, ColumnStats, FramePath, StatValue, TxnId};
 use apiary_ledger::{
-    CellFacts, CellId, CommitOutcome, FrameSpec, Frames, Registry, Transaction, delta_schema, partition_text,
+    CellFacts, CellId, CommitOutcome, FrameRecord, FrameSpec, Frames, Registry, Transaction, delta_schema,
+    partition_text,
 };
-use datafusion::arrow::{array::RecordBatch, datatypes::SchemaRef, util::pretty::pretty_format_batches};
+use datafusion::arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+    util::pretty::pretty_format_batches,
+};
 use futures::TryStreamExt;
 
 use crate::{
     Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, execute_local, local_config, parse,
 };
 
-pub(super) struct Colony {
-    pub(super) bucket: Bucket,
-    pub(super) planner: Planner,
+pub(crate) struct Colony {
+    pub(crate) bucket: Bucket,
+    pub(crate) planner: Planner,
     registry: Registry,
     frames: Frames,
 }
 
 impl Colony {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::over(Bucket::in_memory())
     }
 
     /// A colony that finds what is in the bucket.
-    pub(super) fn over(bucket: Bucket) -> Self {
+    pub(crate) fn over(bucket: Bucket) -> Self {
         let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
         let planner = Planner::new(bucket.clone(), registry.clone(), frames.clone()).unwrap();
         Self { bucket, planner, registry, frames }
     }
 
     /// A frame with one cell for each batch and partition, two row groups each.
-    pub(super) async fn frame(&self, path: &str, by: &[&str], batches: &[RecordBatch]) {
-        let path: FramePath = path.parse().unwrap();
+    pub(crate) async fn frame(&self, path: &str, by: &[&str], batches: &[RecordBatch]) {
         let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
         let schema = batches[0].schema();
-        self.registry.create_hive(&path.hive).await.unwrap();
-        self.registry.create_box(&path.hive, &path.box_name).await.unwrap();
-        let spec = FrameSpec { schema: Arc::clone(&schema), partition_by: by.clone() };
-        self.registry.create_frame(&path, &spec).await.unwrap();
-        let namespace = self.registry.namespace().await.unwrap();
-        let record = namespace.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap();
+        let record = self.empty(path, &schema, &by).await;
         let txn = TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
         let mut adds = Vec::new();
         for (values, part) in batches.iter().flat_map(|batch| partition::split(batch, &by).unwrap()) {
@@ -55,7 +54,7 @@ impl Colony {
                 (name.clone(), Some(partition_text::to_text(name, value, field.data_type()).unwrap()))
             };
             self.bucket.put(&layout::cell(&record.folder, &txn, adds.len()), cell.bytes.clone()).await.unwrap();
-            let facts = CellFacts {
+            adds.push(CellFacts {
                 folder: record.folder.clone(),
                 id,
                 size_bytes: cell.bytes.len() as u64,
@@ -63,34 +62,64 @@ impl Colony {
                 stats: cell.stats,
                 sha256: cell.sha256,
                 modified_ms: 0,
-            };
-            adds.push(facts.pack().unwrap());
+            });
         }
-        let base = self.frames.snapshot(&record).await.unwrap();
-        let txn = Transaction::append(txn, "test", adds);
-        let outcome = self.frames.commit(&record, base, txn).await.unwrap();
+        self.append(&record, txn, adds).await;
+    }
+
+    /// A frame with one cell that the ledger has and the bucket has not: enough to plan.
+    pub(crate) async fn hollow(&self, path: &str, schema: Schema, rows: u64, columns: BTreeMap<String, ColumnStats>) {
+        let record = self.empty(path, &Arc::new(schema), &[]).await;
+        let txn = TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
+        let cell = CellFacts {
+            folder: record.folder.clone(),
+            id: CellId { txn, n: 0 },
+            size_bytes: rows * 50,
+            partition_values: Vec::new(),
+            stats: CellStats { rows, columns },
+            sha256: "00".repeat(32),
+            modified_ms: 0,
+        };
+        self.append(&record, txn, vec![cell]).await;
+    }
+
+    async fn empty(&self, path: &str, schema: &SchemaRef, by: &[String]) -> Arc<FrameRecord> {
+        let path: FramePath = path.parse().unwrap();
+        // They may be there.
+        self.registry.create_hive(&path.hive).await.ok();
+        self.registry.create_box(&path.hive, &path.box_name).await.ok();
+        let spec = FrameSpec { schema: Arc::clone(schema), partition_by: by.to_vec() };
+        self.registry.create_frame(&path, &spec).await.unwrap();
+        let namespace = self.registry.namespace().await.unwrap();
+        namespace.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap()
+    }
+
+    async fn append(&self, record: &FrameRecord, txn: TxnId, cells: Vec<CellFacts>) {
+        let base = self.frames.snapshot(record).await.unwrap();
+        let adds = cells.into_iter().map(|cell| cell.pack().unwrap()).collect();
+        let outcome = self.frames.commit(record, base, Transaction::append(txn, "test", adds)).await.unwrap();
         assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
     }
 
-    pub(super) async fn plan(&self, sql: &str, session: &Session) -> Result<Planned> {
+    pub(crate) async fn plan(&self, sql: &str, session: &Session) -> Result<Planned> {
         let pinned = self.planner.pin(&query(sql)?, session).await?.verbose(true);
         pinned.plan(local_config(2), self.planner.runtime()).await
     }
 
     /// Plans and runs `sql`.
-    pub(super) async fn ask(&self, sql: &str, session: &Session) -> Result<(Planned, Vec<RecordBatch>)> {
+    pub(crate) async fn ask(&self, sql: &str, session: &Session) -> Result<(Planned, Vec<RecordBatch>)> {
         let planned = self.plan(sql, session).await?;
         let batches = execute_local(&planned)?.try_collect().await.map_err(QueryError::from)?;
         Ok((planned, batches))
     }
 
     /// The rows of `sql` as lines, sorted.
-    pub(super) async fn rows(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn rows(&self, sql: &str) -> Vec<String> {
         let (_, batches) = self.ask(sql, &Session::default()).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         lines(&batches)
     }
 
-    pub(super) async fn error(&self, sql: &str, session: &Session) -> QueryError {
+    pub(crate) async fn error(&self, sql: &str, session: &Session) -> QueryError {
         match self.ask(sql, session).await {
             Ok(_) => panic!("{sql} is no error"),
             Err(error) => error,
@@ -110,19 +139,19 @@ fn encode(schema: &SchemaRef, rows: &RecordBatch, id: CellId) -> apiary_cell::En
     writer.finish(&id.txn, id.n as usize).unwrap()
 }
 
-pub(super) fn query(sql: &str) -> Result<QueryStatement> {
+pub(crate) fn query(sql: &str) -> Result<QueryStatement> {
     match parse(sql)? {
         Statement::Query(query) => Ok(query),
         other => panic!("{other:?} is no query"),
     }
 }
 
-pub(super) fn session(hive: &str, box_name: &str) -> Session {
+pub(crate) fn session(hive: &str, box_name: &str) -> Session {
     Session::from_parts(hive, box_name, []).unwrap()
 }
 
 /// Rows as text, sorted.
-pub(super) fn lines(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let table = pretty_format_batches(batches).unwrap().to_string();
     let mut rows: Vec<String> =
         table.lines().skip(3).filter(|line| !line.starts_with('+')).map(str::to_owned).collect();
