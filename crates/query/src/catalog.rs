@@ -61,7 +61,7 @@ impl Colony {
         let schema = Arc::clone(&snapshot.schema);
         let name = path.frame.to_string();
         let table: Arc<dyn TableProvider> =
-            Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose });
+            Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose, decides: false.into() });
         let Some(shown) = shown else { return Ok(table) };
         let columns = schema.fields().iter().zip(shown).map(|(field, shown)| ident(field.name()).alias(shown));
         let scan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(table), None)?;

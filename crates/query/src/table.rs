@@ -6,6 +6,7 @@
 
 mod bounds;
 mod columns;
+mod exact;
 mod groups;
 mod prune;
 mod size;
@@ -15,7 +16,10 @@ pub(crate) use size::{ColumnSpan, FrameSize, as_number};
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use apiary_core::FramePath;
@@ -24,7 +28,7 @@ use async_trait::async_trait;
 use datafusion::{
     arrow::datatypes::SchemaRef,
     catalog::{Session, TableProvider},
-    common::config::TableParquetOptions,
+    common::{config::TableParquetOptions, plan_err},
     datasource::{
         TableType,
         listing::PartitionedFile,
@@ -33,12 +37,16 @@ use datafusion::{
         source::DataSourceExec,
     },
     error::{DataFusionError, Result as DfResult},
-    logical_expr::{Expr, TableProviderFilterPushDown},
+    logical_expr::{Expr, TableProviderFilterPushDown, utils::split_conjunction},
     physical_plan::{ExecutionPlan, empty::EmptyExec, project_schema},
 };
 use object_store::ObjectMeta;
 
-use crate::report::{CellReport, ScanReport};
+use self::columns::CellsBounds;
+use crate::{
+    render,
+    report::{CellReport, ScanReport},
+};
 
 /// What the scans of one plan report, in the order in which they were planned.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +76,8 @@ pub(crate) struct FrameTable {
     pub(crate) log: ScanLog,
     /// Whether reports name every cell.
     pub(crate) verbose: bool,
+    /// Whether DataFusion was told of some filter that it need not apply.
+    pub(crate) decides: AtomicBool,
 }
 
 impl FrameTable {
@@ -103,6 +113,23 @@ impl FrameTable {
             cells: listed,
         });
         Ok(kept)
+    }
+
+    /// Fails if a filter that nobody else applies could not be decided after all: rows would be there that must not.
+    fn still_decided(&self, filters: &[Expr]) -> DfResult<()> {
+        if !self.decides.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let cells = CellsBounds::new(&self.snapshot.cells, &self.snapshot.schema);
+        let undecided = |filter: &&Expr| {
+            exact::may_decide(&self.snapshot, filter) && exact::matching(&self.snapshot, &cells, filter).is_none()
+        };
+        match filters.iter().flat_map(split_conjunction).find(undecided) {
+            Some(filter) => {
+                plan_err!("{} cannot be decided for every cell of {}", render::condition(filter), self.path)
+            }
+            None => Ok(()),
+        }
     }
 
     fn file(&self, cell: usize) -> DfResult<PartitionedFile> {
@@ -164,9 +191,18 @@ impl TableProvider for FrameTable {
         TableType::Base
     }
 
-    /// Statistics can only say that a cell has no match, so every filter is applied again to the rows.
+    /// Statistics can only say that a cell has no match, so a filter is applied again to the rows; but not one that is
+    /// decided by what parts the frame.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let cells = CellsBounds::new(&self.snapshot.cells, &self.snapshot.schema);
+        let decided = |filter: &&Expr| match exact::matching(&self.snapshot, &cells, filter) {
+            Some(_) => {
+                self.decides.store(true, Ordering::Relaxed);
+                TableProviderFilterPushDown::Exact
+            }
+            None => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(decided).collect())
     }
 
     async fn scan(
@@ -176,6 +212,7 @@ impl TableProvider for FrameTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.still_decided(filters)?;
         let kept = self.choose(state, filters, limit)?;
         if kept.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.snapshot.schema, projection)?)));

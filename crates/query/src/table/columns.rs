@@ -55,6 +55,22 @@ impl ColumnArrays {
         at.iter().filter(|at| counts.is_valid(**at)).map(|at| counts.value(*at) as f64).reduce(|all, more| all + more)
     }
 
+    /// The one value that each cell has, where each has one; `rows` are those of the cells.
+    pub(super) fn values(&self, rows: impl Iterator<Item = u64>) -> Option<ArrayRef> {
+        let nulls = self.null_count.as_any().downcast_ref::<UInt64Array>()?;
+        let compare = make_comparator(&self.min, &self.max, SortOptions::default()).ok()?;
+        let mut cells = rows.enumerate();
+        let one = cells.all(|(cell, rows)| {
+            let of_nulls = nulls.is_valid(cell).then(|| nulls.value(cell));
+            match (self.min.is_valid(cell), self.max.is_valid(cell)) {
+                (true, true) => of_nulls == Some(0) && self.exact.value(cell) && compare(cell, cell).is_eq(),
+                (false, false) => of_nulls == Some(rows),
+                _ => false,
+            }
+        });
+        one.then(|| Arc::clone(&self.min))
+    }
+
     /// The column of all cells of a frame; there is at least one.
     fn of_all(cells: &Cells, field: &Field) -> Option<Self> {
         let name = format!("bounds of '{}' as {:?}", field.name(), field.data_type());

@@ -2,7 +2,8 @@
 //!
 //! Each conjunct of the filter becomes a predicate of its own (DataFusion's `PruningPredicate`, over bounds instead
 //! of rows), evaluated once over all cells at a time; a cell is charged to the first condition that it fails, those
-//! on columns that part the frame first. A condition that cannot be said over bounds prunes nothing.
+//! on columns that part the frame first, which are decided for good (`exact`). A condition that cannot be said over bounds
+//! prunes nothing.
 
 use apiary_ledger::Snapshot;
 use datafusion::{
@@ -13,7 +14,10 @@ use datafusion::{
     physical_optimizer::pruning::PruningPredicateBuilder,
 };
 
-use super::columns::{self, CellsBounds};
+use super::{
+    columns::{self, CellsBounds},
+    exact,
+};
 use crate::{
     render,
     report::{PruneKind, PruneReason},
@@ -40,7 +44,8 @@ pub(super) fn prune(snapshot: &Snapshot, filters: &[Expr], state: &dyn Session) 
         filters.iter().flat_map(split_conjunction).map(|expr| (kind(expr, &snapshot.partition_by), expr)).collect();
     conjuncts.sort_by_key(|(kind, _)| *kind == PruneKind::Statistics);
     for (kind, expr) in conjuncts {
-        let Some(keep) = keep(snapshot, &cells, &schema, expr, state) else { continue };
+        let decided = exact::matching(snapshot, &cells, expr);
+        let Some(keep) = decided.or_else(|| keep(snapshot, &cells, &schema, expr, state)) else { continue };
         let reason = pruned.reasons.len();
         let mut gone = Vec::new();
         for (cell, keep) in keep.into_iter().enumerate() {

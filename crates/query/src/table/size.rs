@@ -8,10 +8,9 @@ use datafusion::{
     common::ScalarValue,
     error::Result as DfResult,
     logical_expr::{Expr, utils::split_conjunction},
-    prelude::Column,
 };
 
-use super::{FrameTable, columns, columns::CellsBounds, prune};
+use super::{FrameTable, columns, columns::CellsBounds, exact::unqualified, prune};
 
 /// What is known of one column.
 #[derive(Debug, Clone)]
@@ -62,20 +61,6 @@ impl FrameTable {
         let columns = if cells.is_empty() { BTreeMap::new() } else { fields.filter_map(column).collect() };
         Ok(FrameSize { rows: total, kept_rows, columns })
     }
-}
-
-/// The condition as the frame itself is asked: columns without the name of their frame.
-fn unqualified(expr: Expr) -> Expr {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let bare = |expr: Expr| {
-        Ok(match expr {
-            Expr::Column(column) if column.relation.is_some() => {
-                Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
-            }
-            other => Transformed::no(other),
-        })
-    };
-    expr.clone().transform(bare).map_or(expr, |moved| moved.data)
 }
 
 /// The least distance between two different values, as [`as_number`] says them; `None`: there is none to speak of.

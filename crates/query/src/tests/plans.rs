@@ -53,6 +53,15 @@ frame Demo.Sensors.temperature @ version 1         cells 30 → 20
 frame Demo.Sensors.temperature @ version 1         cells 30 → 0
   30 answered by the ledger's statistics"
     );
+    let sql = "SELECT count(*), min(hour), max(hour) FROM demo.sensors.temperature WHERE region LIKE 'n%'";
+    assert_eq!(
+        explained(&colony, sql).await,
+        "local
+frame Demo.Sensors.temperature @ version 1         cells 30 → 0
+  20 pruned by partition region LIKE 'n%'
+  10 answered by the ledger's statistics"
+    );
+    assert_eq!(colony.rows(sql).await, ["| 10 | 0 | 9 |"]);
     assert_eq!(
         explained(&colony, "SELECT * FROM demo.sensors.temperature LIMIT 2").await,
         "local

@@ -23,7 +23,7 @@ const ROWS: i64 = 20;
 const CONDITIONS: usize = 160;
 
 /// `WHERE` conditions tried beside the random ones: what is easily got wrong.
-const HARD: [&str; 22] = [
+const HARD: [&str; 27] = [
     "f > 1e300",
     "f >= 'NaN'::double",
     "f = 'NaN'::double",
@@ -46,6 +46,11 @@ const HARD: [&str; 22] = [
     "region = 'north' OR region = 'söuth'",
     "region NOT IN ('north', 'söuth', 'x')",
     "f IS NULL OR s IS NULL",
+    "upper(region) = 'NORTH' AND id > 9007199254741000",
+    "region || s LIKE 'northcell%' OR region IS NULL",
+    "CASE WHEN region = 'east' THEN NULL ELSE region > 'o' END",
+    "region < 'o' AND region <> 'east' OR region = 'nowhere'",
+    "length(region) IN (4, 5, NULL)",
 ];
 
 fn batch(cell: i64, rng: &SeededRng) -> RecordBatch {
