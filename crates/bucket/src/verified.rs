@@ -112,6 +112,10 @@ fn in_its_place(path: &Path, sums: &Sums) -> Result<()> {
     Err(damaged(path, format!("another cell, '{}', stands in its place", layout::cell_path(&txn, n))))
 }
 
+fn cut_short(path: &Path, size: u64, end: u64) -> Error {
+    damaged(path, format!("it is cut short: it has {size} of at least {end} bytes"))
+}
+
 impl Verified {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, known: Arc<Mutex<Known>>, cache: Option<Arc<CellCache>>) -> Self {
         Self { inner, known, cache }
@@ -129,13 +133,26 @@ impl Verified {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads bytes as they are. A reader knows a cell's size from the ledger, so a range that ends behind the cell's end
+    /// says that some of it is gone.
     async fn piece(&self, path: &Path, range: Range<u64>) -> Result<Piece> {
+        let end = range.end;
         let asked = match range {
             Range { start: 0, end: u64::MAX } => None,
             Range { start, end: u64::MAX } => Some(GetRange::Offset(start)),
             range => Some(GetRange::Bounded(range)),
         };
-        let found = self.inner.get_opts(path, GetOptions { range: asked, ..GetOptions::default() }).await?;
+        let found = match self.inner.get_opts(path, GetOptions { range: asked, ..GetOptions::default() }).await {
+            // Perhaps a range behind the end, which stores refuse each in its own words.
+            Err(error @ Error::Generic { .. }) if end != u64::MAX => match self.inner.head(path).await {
+                Ok(meta) if meta.size < end => return Err(cut_short(path, meta.size, end)),
+                _ => return Err(error),
+            },
+            found => found?,
+        };
+        if end != u64::MAX && found.meta.size < end {
+            return Err(cut_short(path, found.meta.size, end));
+        }
         let (meta, range) = (found.meta.clone(), found.range.clone());
         let piece = Piece { meta, start: range.start, bytes: found.bytes().await? };
         if piece.end() != range.end {
@@ -173,7 +190,7 @@ impl Verified {
         Err(damaged(path, "its checksums have no end"))
     }
 
-    /// Bytes of a cell, all of them checked; `range` may end behind its end.
+    /// Bytes of a cell, all of them checked.
     async fn read(&self, path: &Path, range: Range<u64>) -> Result<Piece> {
         let known = self.known().files.get(path).cloned();
         let (sums, mut read) = match known {

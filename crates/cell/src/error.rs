@@ -12,19 +12,19 @@ pub type Result<T, E = CellError> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum CellError {
     /// A row without a value in a partition column.
-    #[error("partition column '{column}' has a NULL in row {row} of a batch")]
+    #[error("partition column '{column}' has a NULL in row {}", row + 1)]
     NullPartition {
         /// The column.
         column: String,
-        /// The first such row, counted from 0 within its batch.
+        /// The first such row, counted from 0 within what was written; the message counts from 1.
         row: usize,
     },
     /// A row with an empty text in a partition column; Delta readers would take it for NULL.
-    #[error("partition column '{column}' has an empty text in row {row} of a batch")]
+    #[error("partition column '{column}' has an empty text in row {}", row + 1)]
     EmptyPartition {
         /// The column.
         column: String,
-        /// The first such row, counted from 0 within its batch.
+        /// The first such row, counted from 0 within what was written; the message counts from 1.
         row: usize,
     },
     /// A column of a type that cannot part rows.

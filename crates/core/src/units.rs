@@ -35,12 +35,20 @@ pub fn counted(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// A duration: `830 µs`, `42 ms`, `0.42 s`, `3 min 5 s`.
+/// A duration, in its two largest units: `830 µs`, `42 ms`, `0.42 s`, `3 min 5 s`, `5 h 12 min`, `3 d 4 h`, `7 d`.
 #[must_use]
 pub fn duration(d: Duration) -> String {
-    let seconds = d.as_secs_f64();
-    if seconds >= 120.0 {
-        format!("{} min {} s", d.as_secs() / 60, d.as_secs() % 60)
+    let (seconds, whole) = (d.as_secs_f64(), d.as_secs());
+    let two = |large: u64, unit: &str, small: u64, rest: &str| match small {
+        0 => format!("{large} {unit}"),
+        small => format!("{large} {unit} {small} {rest}"),
+    };
+    if whole >= 86_400 {
+        two(whole / 86_400, "d", whole % 86_400 / 3_600, "h")
+    } else if whole >= 7_200 {
+        two(whole / 3_600, "h", whole % 3_600 / 60, "min")
+    } else if whole >= 120 {
+        two(whole / 60, "min", whole % 60, "s")
     } else if seconds >= 10.0 {
         format!("{seconds:.1} s")
     } else if seconds >= 0.1 {
@@ -105,6 +113,8 @@ mod tests {
     fn durations_read_as_people_write_them() {
         let shown = [830, 42_000, 420_000, 185_000_000].map(|us| duration(Duration::from_micros(us)));
         assert_eq!(shown, ["830 µs", "42 ms", "0.42 s", "3 min 5 s"]);
+        let shown = [120, 7_199, 7_200, 18_720, 86_400, 273_600, 604_800].map(|s| duration(Duration::from_secs(s)));
+        assert_eq!(shown, ["2 min", "119 min 59 s", "2 h", "5 h 12 min", "1 d", "3 d 4 h", "7 d"]);
     }
 
     #[test]

@@ -76,11 +76,11 @@ pub enum IngestError {
         found: DataType,
     },
     /// A value that the frame's type would round.
-    #[error("column '{column}' has a value in row {row} of a batch that {expected} cannot hold exactly")]
+    #[error("column '{column}' has a value in row {} that {expected} cannot hold exactly", row + 1)]
     LosesDigits {
         /// The column.
         column: String,
-        /// The first such row, counted from 0 within its batch.
+        /// The first such row, counted from 0 within what is written; the message counts from 1.
         row: usize,
         /// The frame's type.
         expected: DataType,
@@ -96,11 +96,11 @@ pub enum IngestError {
         reason: String,
     },
     /// A NULL where the frame allows none.
-    #[error("column '{column}' is required by the frame and has a NULL in row {row} of a batch")]
+    #[error("column '{column}' is required by the frame and has a NULL in row {}", row + 1)]
     UnexpectedNull {
         /// The column.
         column: String,
-        /// The first such row, counted from 0 within its batch.
+        /// The first such row, counted from 0 within what is written; the message counts from 1.
         row: usize,
     },
     /// Too many partitions in one write.
@@ -210,6 +210,17 @@ pub enum IngestError {
 }
 
 impl IngestError {
+    /// The same, of a batch that came behind so many rows: who wrote them knows no batches.
+    pub(crate) fn behind(mut self, rows: usize) -> Self {
+        match &mut self {
+            Self::LosesDigits { row, .. }
+            | Self::UnexpectedNull { row, .. }
+            | Self::Cell(CellError::NullPartition { row, .. } | CellError::EmptyPartition { row, .. }) => *row += rows,
+            _ => {}
+        }
+        self
+    }
+
     /// What callers decide by.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -77,6 +77,8 @@ pub(crate) struct Intake {
     partition_by: Vec<String>,
     partition_types: Vec<DataType>,
     digest: Option<PayloadDigest>,
+    /// Rows of the batches before.
+    rows: usize,
 }
 
 impl Intake {
@@ -88,11 +90,18 @@ impl Intake {
             partition_types: partition_by.iter().map(data_type).collect::<Result<_>>()?,
             partition_by,
             digest: digested.then(|| PayloadDigest::new(&base.schema)).transpose()?,
+            rows: 0,
         })
     }
 
-    /// Fits and hashes a batch, and splits it into its partitions.
+    /// Fits and hashes a batch, and splits it into its partitions. Errors count rows from the first batch on.
     fn take(&mut self, batch: &RecordBatch) -> Result<Vec<(PartitionText, RecordBatch)>> {
+        let before = self.rows;
+        self.rows += batch.num_rows();
+        self.take_one(batch).map_err(|error| error.behind(before))
+    }
+
+    fn take_one(&mut self, batch: &RecordBatch) -> Result<Vec<(PartitionText, RecordBatch)>> {
         let batch = self.conformer.apply(batch)?;
         if let Some(digest) = &mut self.digest {
             digest.update(&batch)?;

@@ -36,6 +36,7 @@ impl Ingest {
                 Looked::Right => report.cells_opened += 1,
                 // Told already by the look at its size, or removed by a writer since.
                 Looked::Gone => {}
+                Looked::Wrong(object, _) if report.problems.iter().any(|known| known.object == object) => {}
                 Looked::Wrong(object, why) => report.found(object, why, RESTORE),
             }
         }

@@ -31,6 +31,15 @@ impl Named {
         }
     }
 
+    /// How many parts its whole name has.
+    fn depth(&self) -> usize {
+        match self {
+            Self::Hive(_) => 1,
+            Self::Box { .. } => 2,
+            Self::Frame(_) => 3,
+        }
+    }
+
     /// The last part of it as written.
     fn last(&self) -> &str {
         match self {
@@ -43,7 +52,17 @@ impl Named {
     #[must_use]
     pub fn error(&self, error: LedgerError, sql: &str) -> QueryError {
         let hint = error.hint();
-        QueryError::Run { kind: error.kind(), message: format!("{error}{}", names::picture_of(sql, self.last())), hint }
+        let whole = match &error {
+            LedgerError::NotFound { name, .. }
+            | LedgerError::AlreadyExists { name, .. }
+            | LedgerError::Taken { name, .. }
+            | LedgerError::NotEmpty { name, .. }
+            | LedgerError::Changed { name, .. }
+            | LedgerError::Dropped { name } => name.as_str(),
+            _ => "",
+        };
+        let picture = names::picture_of_name(sql, self.depth(), whole, self.last());
+        QueryError::Run { kind: error.kind(), message: format!("{error}{picture}"), hint }
     }
 }
 

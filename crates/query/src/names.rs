@@ -13,7 +13,10 @@ use datafusion::{
     },
 };
 
-use crate::{FrameRef, QueryError, Result, Session, advice, position::find_word};
+use crate::{
+    FrameRef, QueryError, Result, Session, advice,
+    position::{find_named, find_source, find_word},
+};
 
 const INFORMATION_SCHEMA: &str = "information_schema";
 
@@ -116,6 +119,10 @@ pub(crate) fn still_there(session: &Session, namespace: &Namespace, with_box: bo
 
 fn missing(name: &FrameRef, full: [&str; 3], namespace: &Namespace, sql: &str) -> QueryError {
     let (path, frame) = (full.join("."), full[2]);
+    let picture = match find_source(sql, &name.0) {
+        Some(at) => format!("\n{}", at.picture(sql)),
+        None => picture_of(sql, frame),
+    };
     let hint = match (namespace.renamed_to(&full), suggestion(&path, frame, namespace)) {
         (Some(now), _) => format!("it was renamed to {now}"),
         (None, Some(near)) => format!("did you mean {near}?"),
@@ -123,11 +130,7 @@ fn missing(name: &FrameRef, full: [&str; 3], namespace: &Namespace, sql: &str) -
         (None, None) => "SHOW FRAMES lists them all".to_owned(),
     };
     let path = if name.0.len() < 3 { format!("{name} ({path})") } else { path };
-    QueryError::Unknown {
-        message: format!("there is no frame {path}"),
-        picture: picture_of(sql, frame),
-        hint: Some(hint),
-    }
+    QueryError::Unknown { message: format!("there is no frame {path}"), picture, hint: Some(hint) }
 }
 
 /// The known frame nearest to a name: by its whole path, or else by its own name.
@@ -140,6 +143,15 @@ fn suggestion(full: &str, frame: &str, namespace: &Namespace) -> Option<String> 
     same.map(|record| record.path.to_string())
         .or_else(|| nearest(full, paths.iter().map(String::as_str)).map(str::to_owned))
         .or_else(|| by_name().map(|record| record.path.to_string()))
+}
+
+/// A new line and the place at which a statement of names of `depth` parts names `whole`; or that of `word`; or nothing.
+pub(crate) fn picture_of_name(sql: &str, depth: usize, whole: &str, word: &str) -> String {
+    let parts: Vec<&str> = whole.split('.').collect();
+    match find_named(sql, depth, &parts) {
+        Some(at) => format!("\n{}", at.picture(sql)),
+        None => picture_of(sql, word),
+    }
 }
 
 /// A new line and the place of `word` in `sql`, or nothing.

@@ -74,6 +74,61 @@ pub(crate) fn find_word(sql: &str, name: &str) -> Option<Position> {
     Position::of(found.span.start)
 }
 
+/// Names in a statement: words between which stand dots, with the place of each.
+type Chain = Vec<(String, Location)>;
+
+/// The chains of a statement in order, each with the sign or word before it.
+fn chains(sql: &str, skip: usize) -> Option<Vec<(Option<Token>, Chain)>> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    let mut before = tokens.by_ref().take(skip).last().map(|token| token.token);
+    let mut found: Vec<(Option<Token>, Chain)> = Vec::new();
+    for token in tokens {
+        if let Token::Word(word) = &token.token {
+            let part = (word.value.to_lowercase(), token.span.start);
+            match found.last_mut() {
+                Some((_, chain)) if before == Some(Token::Period) => chain.push(part),
+                _ => found.push((before.take(), vec![part])),
+            }
+        }
+        before = Some(token.token);
+    }
+    Some(found)
+}
+
+/// Where a statement such as `DROP FRAME hive.box.frame` names `whole`, a hive, a box or a frame by all its parts. The
+/// statement may leave out the first parts of names of `depth` parts.
+pub(crate) fn find_named(sql: &str, depth: usize, whole: &[&str]) -> Option<Position> {
+    // The verb and the noun are no names, though a name may be spelled like them.
+    let chains = chains(sql, 2)?;
+    let named = |chain: &Chain| {
+        let left_out = depth.checked_sub(chain.len())?;
+        let at = whole.len().checked_sub(left_out + 1)?;
+        let same = |n: usize| chain.get(n).is_some_and(|(part, _)| *part == whole[left_out + n].to_lowercase());
+        (0..=at).all(same).then(|| chain[at].1)
+    };
+    chains.iter().find_map(|(_, chain)| named(chain)).and_then(Position::of)
+}
+
+/// Where a query takes rows from the frame that it calls `written`: the place of the last part.
+pub(crate) fn find_source(sql: &str, written: &[String]) -> Option<Position> {
+    let is_source = |before: &Option<Token>| match before {
+        Some(Token::Comma) => true,
+        Some(Token::Word(word)) => {
+            ["FROM", "JOIN", "DESCRIBE", "DESC", "HISTORY"].contains(&&*word.value.to_uppercase())
+        }
+        _ => false,
+    };
+    let same = |chain: &Chain| {
+        chain.len() == written.len() && chain.iter().zip(written).all(|((part, _), name)| *part == name.to_lowercase())
+    };
+    let chains = chains(sql, 0)?;
+    let places: Vec<_> = chains.iter().filter(|(before, chain)| is_source(before) && same(chain)).collect();
+    // A comma stands between columns too: a name behind a word is surer.
+    let sure = places.iter().find(|(before, _)| *before != Some(Token::Comma)).or(places.first());
+    Position::of(sure?.1.last()?.1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +168,36 @@ mod tests {
     fn a_word_is_found_in_any_case() {
         assert_eq!(find_word("SELECT 'regoin', REGOIN", "regoin"), Some(Position { line: 1, column: 18 }));
         assert_eq!(find_word("SELECT 1", "x"), None);
+    }
+
+    #[test]
+    fn a_name_is_found_where_it_is_named_and_not_where_it_is_spelled() {
+        let table = [
+            ("DROP HIVE hive", 1, "hive", "          ^"),
+            ("DROP FRAME a.b.c", 3, "a", "           ^"),
+            ("DROP FRAME a.a.a", 3, "a.a", "             ^"),
+            ("DROP FRAME IF EXISTS b.c", 3, "main.b", "                     ^"),
+            ("CREATE FRAME a.b.c (c INT)", 3, "a.b.c", "                 ^"),
+            ("ALTER FRAME t RENAME TO u.v", 3, "main.u", "                        ^"),
+            ("ALTER BOX \"B b\" RENAME TO b2", 2, "main.b2", "                          ^"),
+        ];
+        for (sql, depth, whole, caret) in table {
+            let whole: Vec<&str> = whole.split('.').collect();
+            let picture = find_named(sql, depth, &whole).unwrap().picture(sql);
+            assert_eq!(picture, format!("1 | {sql}\n    {caret}"));
+        }
+        assert_eq!(find_named("DROP FRAME t", 3, &["main"]), None, "it is not written");
+    }
+
+    #[test]
+    fn a_frame_is_found_behind_from_and_not_among_the_columns() {
+        let column = |sql: &str, name: &[&str]| {
+            let name: Vec<String> = name.iter().map(|part| (*part).to_owned()).collect();
+            find_source(sql, &name).map(|at| at.column)
+        };
+        assert_eq!(column("SELECT region FROM region", &["region"]), Some(20));
+        assert_eq!(column("SELECT a, t, t.x FROM u JOIN h.b.T ON 1", &["h", "b", "t"]), Some(34));
+        assert_eq!(column("SELECT a FROM u, t", &["t"]), Some(18));
+        assert_eq!(column("SELECT t FROM u", &["t"]), None);
     }
 }

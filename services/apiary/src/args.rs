@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use apiary_core::{FramePath, units};
+use apiary_core::{DEFAULT_BOX, DEFAULT_HIVE, FramePath, NameError, units};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::format::Format;
@@ -92,7 +92,7 @@ pub(crate) struct SqlArgs {
     /// Read the statements from a file; '-' is standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// How to print rows [default: table on a terminal, else csv]
+    /// How to print rows [default: table on a terminal, else csv]; json is one array a statement, each on lines of its own
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
     /// Write the rows to a file; its ending chooses the format if --format does not
@@ -120,9 +120,12 @@ pub(crate) struct ImportArgs {
     /// Files to read: .parquet, .csv, .json, .jsonl, .ndjson
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// The frame (table) to write to: hive.box.frame
-    #[arg(long, value_name = "HIVE.BOX.FRAME")]
+    /// The frame (table) to write to: hive.box.frame; a hive or box that is left out is 'main', as in SQL
+    #[arg(long, value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) into: FramePath,
+    /// What parts the values of a CSV line, such as ';' or 'tab' [default: a tab for .tsv and .tab, else a comma]
+    #[arg(long, value_name = "CHAR", value_parser = delimiter)]
+    pub(crate) delimiter: Option<u8>,
     /// Column that parts a new frame; may be given several times
     #[arg(long, value_name = "COLUMN", requires = "create")]
     pub(crate) partition_by: Vec<String>,
@@ -206,8 +209,8 @@ pub(crate) enum ShownAs {
 /// `apiary history`
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
-    /// The frame (table): hive.box.frame
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    /// The frame (table): hive.box.frame; a hive or box that is left out is 'main'
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: FramePath,
     /// Most versions to show
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -222,8 +225,8 @@ pub(crate) struct HistoryArgs {
 /// `apiary cells`
 #[derive(Debug, Args)]
 pub(crate) struct CellsArgs {
-    /// The frame (table): hive.box.frame
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    /// The frame (table): hive.box.frame; a hive or box that is left out is 'main'
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: FramePath,
     /// A table for people, json for programs
     #[arg(long, value_enum, default_value_t = ShownAs::Table)]
@@ -235,14 +238,17 @@ pub(crate) struct CellsArgs {
 /// `apiary checkpoint`
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
-    /// The frame (table): hive.box.frame
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    /// The frame (table): hive.box.frame; a hive or box that is left out is 'main'
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: FramePath,
     /// Also delete ledger entries below a checkpoint, whole epochs of 1 024 versions, that are older than AGE; the
     /// versions before it can then no more be read
-    #[arg(long, value_name = "AGE", value_parser = duration, num_args = 0..=1, require_equals = true,
+    #[arg(long, value_name = "AGE", value_parser = time_span, num_args = 0..=1, require_equals = true,
           default_missing_value = "7d")]
     pub(crate) clean_log: Option<Duration>,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }
@@ -251,7 +257,7 @@ pub(crate) struct CheckpointArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// One frame (table): hive.box.frame; without it the registry and every frame
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: Option<FramePath>,
     /// Also read every cell: its checksum and its rows
     #[arg(long)]
@@ -267,7 +273,7 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VacuumArgs {
     /// One frame (table): hive.box.frame; without it every frame, and what is left of dropped ones
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: Option<FramePath>,
     /// Delete; without it nothing is changed and the list says what would go and why
     #[arg(long)]
@@ -302,9 +308,12 @@ pub(crate) struct DoctorArgs {
 /// `apiary compact`
 #[derive(Debug, Args)]
 pub(crate) struct CompactArgs {
-    /// The frame (table): hive.box.frame
-    #[arg(value_name = "HIVE.BOX.FRAME")]
+    /// The frame (table): hive.box.frame; a hive or box that is left out is 'main'
+    #[arg(value_name = "[[HIVE.]BOX.]FRAME", value_parser = frame)]
     pub(crate) frame: FramePath,
+    /// A table for people, json for programs
+    #[arg(long, value_enum, default_value_t = ShownAs::Table)]
+    pub(crate) format: ShownAs,
     #[command(flatten)]
     pub(crate) target: TargetArgs,
 }
@@ -338,22 +347,41 @@ fn name_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// `7d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    units::parse_duration(text).ok_or_else(|| "write a time such as 7d, 36h or 90min".to_owned())
-}
-
 /// `1GiB`, kept as written once it can be read.
 fn size(text: &str) -> Result<String, String> {
     let read = units::parse_bytes(text).ok_or_else(|| "write a size such as 512MB or 1GiB".to_owned());
     read.map(|_| text.to_owned())
 }
 
-/// A row count that the story can be told with.
+/// `7d`. A number alone is none: what it counts decides what is deleted.
 fn time_span(text: &str) -> Result<Duration, String> {
-    units::parse_duration(text).ok_or_else(|| "write it as a number and a unit, such as 7d, 36h or 90min".to_owned())
+    let text = text.trim();
+    if text.parse::<f64>().is_ok() {
+        return Err(format!("{text} of what? add a unit: {text}d, {text}h, {text}min or {text}s"));
+    }
+    units::parse_duration(text)
+        .ok_or_else(|| "write it as a number and a unit, such as 7d, 36h, 90min or 30s".to_owned())
 }
 
+/// `hive.box.frame`; what is left out is `main`, as in SQL.
+fn frame(text: &str) -> Result<FramePath, NameError> {
+    match text.split('.').count() {
+        1 => format!("{DEFAULT_HIVE}.{DEFAULT_BOX}.{text}").parse(),
+        2 => format!("{DEFAULT_HIVE}.{text}").parse(),
+        _ => text.parse(),
+    }
+}
+
+/// One character that parts the values of a line.
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" | b"tab" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => Ok(*byte),
+        _ => Err("write one character, such as ';' or '|', or 'tab'".to_owned()),
+    }
+}
+
+/// A row count that the story can be told with.
 fn demo_rows(text: &str) -> Result<u64, String> {
     let rows = text.replace(['_', ' '], "").parse::<u64>().map_err(|error| error.to_string())?;
     let range = crate::demo::ROWS_MIN..=crate::demo::ROWS_MAX;

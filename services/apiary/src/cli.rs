@@ -52,15 +52,12 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
     if let Command::Sql(args) = command {
         return commands::sql::run(args, terminal, &interrupt).await;
     }
-    // A write that is dropped may be committed all the same: a commit is not stopped half way.
-    let stopped = match &command {
-        Command::Import(args) => CliError::InterruptedWrite(args.into.to_string()),
-        _ => CliError::Interrupted,
-    };
+    if let Command::Import(args) = command {
+        return commands::import::run(args, terminal, &interrupt).await;
+    }
     let work = async {
         match command {
             Command::Demo(args) => demo::run(args, terminal).await,
-            Command::Import(args) => commands::import::run(args, terminal).await,
             Command::Status(args) => commands::status::run(&args, terminal).await,
             Command::History(args) => commands::history::run(&args, terminal).await,
             Command::Cells(args) => commands::cells::run(&args, terminal).await,
@@ -70,12 +67,12 @@ async fn dispatch(command: Command, terminal: &Terminal) -> Result<(), CliError>
             Command::Verify(args) => commands::verify::run(&args, terminal).await,
             Command::Doctor(args) => commands::doctor::run(&args, terminal).await,
             Command::Health(args) => commands::health::run(&args, terminal).await,
-            Command::Start(_) | Command::Sql(_) => Ok(()),
+            Command::Start(_) | Command::Sql(_) | Command::Import(_) => Ok(()),
         }
     };
     tokio::select! {
         biased;
-        () = interrupt.asked() => Err(stopped),
+        () = interrupt.asked() => Err(CliError::Interrupted),
         done = work => done,
     }
 }

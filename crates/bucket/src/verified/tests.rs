@@ -48,7 +48,7 @@ async fn every_range_is_what_it_is_without_checks() {
             let mut ranges = Vec::new();
             for _ in 0..=rng.below(3) {
                 let start = rng.below(size);
-                ranges.push(start..start + 1 + rng.below(100_000));
+                ranges.push(start..(start + 1 + rng.below(100_000)).min(size));
             }
             let expected: Vec<Bytes> =
                 ranges.iter().map(|r| whole.slice(r.start as usize..r.end.min(size) as usize)).collect();
@@ -99,6 +99,21 @@ async fn a_flipped_bit_is_an_error_that_names_the_cell() {
                 Ok(_) => assert!(is_mark, "{at}"),
                 Err(error) => assert!(error.to_string().contains(CELL) && error.to_string().contains(DAMAGED)),
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cell_that_is_cut_says_how_much_of_it_is_left_whatever_is_read_first() {
+    let whole = file(200_000, 700);
+    let size = whole.len() as u64;
+    for left in [0, 8, 500, 100_000, size - 1] {
+        for range in [size - 8..size, size - 131_072..size, 0..size] {
+            let kit = kit();
+            kit.memory.set(CELL, Some(whole.slice(..left as usize)));
+            let error = kit.store.get_range(&Path::from(CELL), range.clone()).await.unwrap_err().to_string();
+            let expected = format!("'{CELL}'{DAMAGED}it is cut short: it has {left} of at least {size} bytes");
+            assert!(error.contains(&expected), "{left} {range:?}: {error}");
         }
     }
 }

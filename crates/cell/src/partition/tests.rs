@@ -34,9 +34,9 @@ fn partitions_come_in_order_of_appearance_with_typed_values() {
 #[test]
 fn a_null_and_an_empty_text_are_refused_with_the_column_and_a_fix() {
     let null = split(&batch(vec![Some("a"), None], vec![1, 1]), &by(&["region"])).unwrap_err();
-    assert_eq!(null.to_string(), "partition column 'region' has a NULL in row 1 of a batch");
+    assert_eq!(null.to_string(), "partition column 'region' has a NULL in row 2");
     let empty = split(&batch(vec![Some("a"), Some("")], vec![1, 1]), &by(&["region"])).unwrap_err();
-    assert_eq!(empty.to_string(), "partition column 'region' has an empty text in row 1 of a batch");
+    assert_eq!(empty.to_string(), "partition column 'region' has an empty text in row 2");
     assert!([null, empty].iter().all(|e| e.hint().is_some_and(|hint| hint.contains("region"))));
 }
 

@@ -137,7 +137,7 @@ fn a_null_in_a_required_column_is_refused() {
     let column = Arc::new(Int64Array::from(vec![Some(1), None]));
     let batch = RecordBatch::try_new(schema(&[("id", DataType::Int64, true)]), vec![column]).unwrap();
     let error = conform(&batch, &target).unwrap_err();
-    assert!(error.to_string().contains("'id'") && error.to_string().contains("row 1"), "{error}");
+    assert!(error.to_string().contains("'id'") && error.to_string().contains("row 2"), "{error}");
 }
 
 #[test]

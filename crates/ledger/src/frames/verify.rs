@@ -133,6 +133,9 @@ fn cells(
                 report.bytes += size;
                 continue;
             }
+            Some(size) if size < cell.size_bytes => {
+                format!("it is cut short: it has {size} of {} bytes", cell.size_bytes)
+            }
             Some(size) => format!("it has {size} bytes, and the ledger says {}", cell.size_bytes),
             None => "it is missing".to_owned(),
         };

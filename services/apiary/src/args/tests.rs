@@ -37,7 +37,7 @@ fn an_unknown_format_lists_the_known_ones() {
 #[test]
 fn import_needs_files_and_a_whole_path() {
     assert!(parse("apiary import --into a.b.c").is_err());
-    assert!(parse("apiary import x.csv --into a.b").is_err());
+    assert!(parse("apiary import x.csv --into a.b.c.d").is_err() && parse("apiary import x.csv --into a..c").is_err());
     assert!(parse("apiary import x.csv --into a.b.c --partition-by region").is_err(), "only with --create");
     let Command::Import(import) =
         parse("apiary import x.csv y.csv --into a.b.c --create --partition-by region").unwrap().command
@@ -72,4 +72,34 @@ fn settings_are_name_and_value() {
 fn the_demo_keeps_to_counts_it_can_show() {
     assert!(parse("apiary demo --rows 2_000_000").is_ok());
     assert!(parse("apiary demo --rows 5").is_err());
+}
+
+#[test]
+fn a_frame_is_named_as_in_sql() {
+    for (typed, meant) in [("t", "main.main.t"), ("b.t", "main.b.t"), ("h.b.t", "h.b.t")] {
+        let Command::History(history) = parse(&format!("apiary history {typed}")).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(history.frame.to_string(), meant);
+    }
+}
+
+#[test]
+fn a_time_without_a_unit_is_refused_with_the_units() {
+    for line in ["apiary vacuum --retain 10", "apiary checkpoint t --clean-log=10"] {
+        let text = parse(line).unwrap_err().to_string();
+        assert!(text.contains("10 of what? add a unit: 10d, 10h, 10min or 10s"), "{text}");
+    }
+    assert!(parse("apiary vacuum --retain 10d").is_ok() && parse("apiary vacuum --retain soon").is_err());
+}
+
+#[test]
+fn a_delimiter_is_one_character() {
+    for (typed, byte) in [(";", b';'), ("|", b'|'), ("tab", b'\t'), ("\\t", b'\t')] {
+        let line = ["apiary", "import", "x.csv", "--into", "t", "--delimiter", typed];
+        let Command::Import(import) = Cli::try_parse_from(line).unwrap().command else { panic!("another command") };
+        assert_eq!(import.delimiter, Some(byte));
+    }
+    assert!(parse("apiary import x.csv --into t --delimiter ;;").is_err());
+    assert!(parse("apiary import x.csv --into t --delimiter \"").is_err());
 }

@@ -1,9 +1,14 @@
 //! `apiary checkpoint`: one object that holds a frame's newest version, so that opening it takes no long replay.
 
 use apiary_core::units;
+use serde_json::json;
 
 use crate::{
-    args::CheckpointArgs, connection::Connection, embedded::Leave, failure::CliError, progress::Progress,
+    args::{CheckpointArgs, ShownAs},
+    connection::Connection,
+    embedded::Leave,
+    failure::CliError,
+    progress::Progress,
     terminal::Terminal,
 };
 
@@ -15,6 +20,20 @@ pub(crate) async fn run(args: &CheckpointArgs, terminal: &Terminal) -> Result<()
     progress.done();
     connection.close().await;
     let done = result?;
+    if args.format == ShownAs::Json {
+        terminal.line(json!({
+            "frame": args.frame.to_string(),
+            "version": done.version,
+            "written": done.written,
+            "cells": done.cells,
+            "bytes": done.bytes,
+            "cleaned_below": done.cleaned_below,
+            "entries_deleted": done.entries_deleted,
+            "checkpoints_deleted": done.checkpoints_deleted,
+            "bytes_deleted": done.bytes_deleted,
+        }));
+        return Ok(());
+    }
     let how = if done.written { "written" } else { "was there already" };
     terminal.line(format_args!(
         "{}: checkpoint of version {} {how} · {} · {}",

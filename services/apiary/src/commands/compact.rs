@@ -1,9 +1,14 @@
 //! `apiary compact`: merges the small cells of one frame now.
 
 use apiary_core::units;
+use serde_json::json;
 
 use crate::{
-    args::CompactArgs, connection::Connection, embedded::Leave, failure::CliError, progress::Progress,
+    args::{CompactArgs, ShownAs},
+    connection::Connection,
+    embedded::Leave,
+    failure::CliError,
+    progress::Progress,
     terminal::Terminal,
 };
 
@@ -15,10 +20,25 @@ pub(crate) async fn run(args: &CompactArgs, terminal: &Terminal) -> Result<(), C
     progress.done();
     connection.close().await;
     let done = result?;
+    if args.format == ShownAs::Json {
+        terminal.line(json!({
+            "frame": args.frame.to_string(),
+            "version": done.version,
+            "cells_before": done.cells_before,
+            "cells_after": done.cells_after,
+            "bytes_written": done.bytes_written,
+            "groups_skipped": done.groups_skipped,
+        }));
+        return Ok(());
+    }
+    let before = units::counted(done.cells_before, "cell");
+    if done.bytes_written == 0 && done.groups_skipped == 0 {
+        terminal.line(format_args!("{}: nothing to merge · {before} · version {}", args.frame, done.version));
+        return Ok(());
+    }
     terminal.line(format_args!(
-        "{}: {} → {} · {} written · version {}",
+        "{}: {before} → {} · {} written · version {}",
         args.frame,
-        units::counted(done.cells_before, "cell"),
         units::count(done.cells_after),
         units::bytes(done.bytes_written),
         done.version

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use apiary_core::{Clock, ErrorKind, SystemClock, units};
+use apiary_core::{Clock, ErrorKind, SystemClock, units, within};
 use apiary_ingest::{
     files::{FileSource, ReadOptions},
     storable_schema,
@@ -26,6 +26,7 @@ use crate::{
     connection::Connection,
     embedded::Leave,
     failure::CliError,
+    interrupt::Interrupt,
     progress::Progress,
     roles::failed,
     terminal::{Ink, Terminal},
@@ -34,8 +35,11 @@ use crate::{
 /// How often a file is begun because its frame went away under it: others took it back as often.
 const TRIES_MAX: u32 = 5;
 
+/// How long taking back an empty frame may hold up a person who wants to leave.
+const TAKE_BACK_MAX: Duration = Duration::from_secs(5);
+
 /// Runs the command.
-pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), CliError> {
+pub(crate) async fn run(args: ImportArgs, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), CliError> {
     for path in &args.files {
         // A slip in the tenth name must not show after nine imports.
         std::fs::metadata(path).map_err(CliError::io(format!("read {}", path.display())))?;
@@ -47,19 +51,23 @@ pub(crate) async fn run(args: ImportArgs, terminal: &Terminal) -> Result<(), Cli
         ));
     }
     let leave = if args.create { Leave::Colony } else { Leave::Work };
-    let connection = Connection::open(&args.target, leave).await?;
-    let result = all(connection.client(), &args, terminal).await;
+    let connection = tokio::select! {
+        biased;
+        () = interrupt.asked() => return Err(CliError::Interrupted),
+        connection = Connection::open(&args.target, leave) => connection?,
+    };
+    let result = all(connection.client(), &args, terminal, interrupt).await;
     connection.close().await;
     result
 }
 
-async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal) -> Result<(), CliError> {
+async fn all(client: &Client, args: &ImportArgs, terminal: &Terminal, interrupt: &Interrupt) -> Result<(), CliError> {
     let started = SystemClock.monotonic();
     let mut frame = find_frame(client, args).await?;
     let (mut files, mut total) = (0, WriteResult::default());
     for path in &args.files {
         let before = SystemClock.monotonic();
-        let written = file(client, args, path, &mut frame, terminal).await?;
+        let written = file(client, args, path, &mut frame, terminal, interrupt).await?;
         let spent = SystemClock.monotonic().saturating_sub(before);
         terminal.line(report(&path.display().to_string(), &written, spent));
         files += 1;
@@ -81,9 +89,10 @@ async fn file(
     path: &Path,
     frame: &mut Option<SchemaRef>,
     terminal: &Terminal,
+    interrupt: &Interrupt,
 ) -> Result<WriteResult, CliError> {
     for tries_left in (0..TRIES_MAX).rev() {
-        match attempt(client, args, path, frame, terminal).await {
+        match attempt(client, args, path, frame, terminal, interrupt).await {
             Err(error) if error.kind() == ErrorKind::NotFound && args.create && tries_left > 0 => {
                 *frame = find_frame(client, args).await?;
             }
@@ -99,18 +108,28 @@ async fn attempt(
     path: &Path,
     frame: &mut Option<SchemaRef>,
     terminal: &Terminal,
+    interrupt: &Interrupt,
 ) -> Result<WriteResult, CliError> {
-    let source = open(path.to_owned(), frame.clone()).await?;
+    let source = open(path.to_owned(), frame.clone(), args.delimiter).await?;
     let mut made = None;
     if frame.is_none() {
         let (schema, folder) = create(client, args, &source.schema, terminal).await?;
         (*frame, made) = (Some(schema), folder);
     }
-    let written = one(client, source, args, terminal).await;
-    if let (Err(_), Some(folder)) = (&written, made) {
-        take_back(client, args, &folder, terminal).await;
+    // A write that is dropped may be committed all the same: a commit is not stopped half way.
+    let written = tokio::select! {
+        biased;
+        () = interrupt.asked() => Err(CliError::InterruptedWrite(args.into.to_string())),
+        written = one(client, source, args, terminal) => written,
+    };
+    match (written, made) {
+        (Err(error), Some(folder)) => {
+            let is_gone = take_back(client, args, &folder, terminal).await;
+            // A frame that was dropped at its first version takes no write any more: now it is known.
+            Err(if is_gone && matches!(error, CliError::InterruptedWrite(_)) { CliError::Interrupted } else { error })
+        }
+        (written, _) => written,
     }
-    written
 }
 
 /// The frame's schema; `None` if it is to be created.
@@ -142,23 +161,26 @@ fn same_names(these: &[String], those: &[String]) -> bool {
 }
 
 /// Opens a file, its text read into the frame's types if there is a frame: blocking work, off the runtime.
-async fn open(path: PathBuf, like: Option<SchemaRef>) -> Result<FileSource, CliError> {
-    let options = ReadOptions { like, ..ReadOptions::default() };
+async fn open(path: PathBuf, like: Option<SchemaRef>, delimiter: Option<u8>) -> Result<FileSource, CliError> {
+    let options = ReadOptions { like, delimiter, ..ReadOptions::default() };
     let opened = tokio::task::spawn_blocking(move || FileSource::open(&path, &options)).await;
     let broke = |error| ClientError::new(ErrorKind::Internal, format!("reading the file broke off: {error}"));
     Ok(opened.map_err(broke)??)
 }
 
 /// Drops the frame that this import created in this folder and into which nothing went. Should there be rows in it, or
-/// should its name mean another frame by now, it stays.
-async fn take_back(client: &Client, args: &ImportArgs, folder: &str, terminal: &Terminal) {
+/// should its name mean another frame by now, it stays. Whether it is gone.
+async fn take_back(client: &Client, args: &ImportArgs, folder: &str, terminal: &Terminal) -> bool {
     let path = &args.into;
-    if !client.describe_frame(path).await.is_ok_and(|there| there.folder == folder) {
-        return;
-    }
-    if client.drop_frame_at(path, 0).await.is_ok() {
+    let drop = async {
+        let there = client.describe_frame(path).await.is_ok_and(|there| there.folder == folder);
+        there && client.drop_frame_at(path, 0).await.is_ok()
+    };
+    let is_gone = within(&SystemClock, TAKE_BACK_MAX, drop).await.unwrap_or(false);
+    if is_gone {
         terminal.note(terminal.paint(Ink::Dim, format_args!("dropped {path}, which is empty")));
     }
+    is_gone
 }
 
 /// Creates the frame for a file's columns, and what it stands in; its schema, and its folder if it is new.
@@ -199,6 +221,7 @@ async fn one(
     args: &ImportArgs,
     terminal: &Terminal,
 ) -> Result<WriteResult, CliError> {
+    let file = source.path.display().to_string();
     let progress = Progress::counting(terminal, source.path.display().to_string(), "rows", source.rows);
     let schema = SchemaRef::clone(&source.schema);
     let (mut read, shown) = (0u64, progress.clone());
@@ -211,7 +234,15 @@ async fn one(
     let overwrite = args.overwrite.then(Overwrite::default);
     let written = progress.during(client.write(&args.into, &schema, batches, None, overwrite)).await;
     progress.done();
-    Ok(written?)
+    Ok(written.map_err(|error| of_file(&file, error))?)
+}
+
+/// An error of the rows themselves, with the file that they stand in; errors of reading it name it already.
+fn of_file(file: &str, error: ClientError) -> ClientError {
+    if error.kind != ErrorKind::SchemaMismatch || error.message.contains(file) {
+        return error;
+    }
+    ClientError { message: format!("{file}: {}", error.message), ..error }
 }
 
 fn report(what: &str, written: &WriteResult, spent: Duration) -> String {

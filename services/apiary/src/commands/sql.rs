@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use apiary_core::{QueryId, SystemClock, SystemRng, units};
-use apiary_proto::{Client, QueryStream, v1};
+use apiary_core::{ErrorKind, QueryId, SystemClock, SystemRng, units};
+use apiary_proto::{Client, ClientError, QueryStream, v1};
 use arrow::{
     array::AsArray,
     datatypes::{DataType, Schema},
@@ -54,13 +54,14 @@ pub(crate) async fn run(args: SqlArgs, terminal: &Terminal, interrupt: &Interrup
     let style = style(&args, terminal);
     check_ending(&args)?;
     let output = args.output.as_deref().map(open_output).transpose()?;
+    let session = session(&args)?;
     let connection = tokio::select! {
         biased;
         () = interrupt.asked() => return Err(CliError::Interrupted),
         connection = Connection::open(&args.target, leave(&args, &statements)) => connection?,
     };
     let runner = Runner { client: connection.client(), terminal, interrupt, style: &style, output: output.as_ref() };
-    let result = runner.all(&statements, session(&args)?).await;
+    let result = runner.all(&statements, session).await;
     connection.close().await;
     result
 }
@@ -153,7 +154,7 @@ impl Runner<'_> {
                     let _ = tokio::time::timeout(CANCEL_MAX, self.client.cancel(id)).await;
                     return Err(CliError::Interrupted);
                 }
-                after = self.one(id, statement, &session) => after?,
+                after = self.one(id, statement, &session) => after.map_err(of_statement)?,
             };
             session = after.unwrap_or(session);
             if self.terminal.reader_left() {
@@ -209,6 +210,16 @@ impl Runner<'_> {
         done(progress);
         writer.finish()?;
         Ok(true)
+    }
+}
+
+/// What is wrong with a statement is no mistake in the command line, whatever kind the setting or name in it has.
+fn of_statement(error: CliError) -> CliError {
+    match error {
+        CliError::Client(error) if error.kind == ErrorKind::InvalidInput => {
+            CliError::Client(ClientError { kind: ErrorKind::SqlSyntax, ..error })
+        }
+        error => error,
     }
 }
 

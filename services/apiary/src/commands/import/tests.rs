@@ -49,7 +49,7 @@ async fn while_the_frame_goes_away(create: bool) -> (Result<(), CliError>, Optio
 
     // The other's half of the story.
     let other = args(&csv, true);
-    let columns = open(csv.clone(), None).await.unwrap().schema;
+    let columns = open(csv.clone(), None, None).await.unwrap().schema;
     let (_, made) = super::create(&client, &other, &columns, &terminal).await.unwrap();
     store.script(Rule::on(Op::Put, Fault::Slow(Duration::from_secs(2))).keys("/cells/"));
     let takes_back = async {
@@ -59,7 +59,8 @@ async fn while_the_frame_goes_away(create: bool) -> (Result<(), CliError>, Optio
         take_back(&client, &other, &made.unwrap(), &terminal).await;
     };
     let ours = args(&csv, create);
-    let (done, ()) = tokio::join!(all(&client, &ours, &terminal), takes_back);
+    let interrupt = Interrupt::default();
+    let (done, ()) = tokio::join!(all(&client, &ours, &terminal, &interrupt), takes_back);
 
     let path: FramePath = "a.b.c".parse().unwrap();
     let names = Registry::new(bucket.clone()).namespace().await.unwrap();
