@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     run::{Report, run},
-    world::Sabotage,
+    world::{Sabotage, Setting},
 };
 
 /// Seeds of every run.
@@ -25,6 +25,15 @@ const MUST_HAPPEN: &[&str] = &[
     "vacuum",
     "checkpoint",
     "vacuumed files",
+    "clean",
+    "cleaned entries",
+    "sweep",
+    "swept folders",
+    "name changed",
+    "name missing",
+    "name taken",
+    "name was there",
+    "name unknown",
     "sealed slots",
     "fault AppliedThenError",
     "fault AppliedThenExists",
@@ -59,14 +68,14 @@ fn assert_right(seed: u64, report: &Report) {
 #[test]
 fn nothing_is_lost_doubled_or_invented_whatever_the_store_and_the_machines_do() {
     if let Some(seed) = number("APIARY_SIM_SEED") {
-        let report = run(seed, None);
+        let report = run(seed, Setting::WIDE);
         println!("{}\n{:#?}", report.tail, report.counts);
         return assert_right(seed, &report);
     }
     let (first, seeds) = (number("APIARY_SIM_FIRST").unwrap_or(0), number("APIARY_SIM_SEEDS").unwrap_or(SEEDS));
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for seed in first..first + seeds {
-        let report = run(seed, None);
+        let report = run(seed, Setting::WIDE);
         assert_right(seed, &report);
         for (what, count) in report.counts {
             *counts.entry(what).or_default() += count;
@@ -83,24 +92,24 @@ fn nothing_is_lost_doubled_or_invented_whatever_the_store_and_the_machines_do() 
 /// A transaction came back, could not read, and was told an error: that is no proof that it was not committed before.
 #[test]
 fn seed_70_an_unknown_outcome_stays_unknown_when_its_owner_comes_back_in_vain() {
-    assert_right(70, &run(70, None));
+    assert_right(70, &run(70, Setting::NARROW));
 }
 
 /// A put that nobody had given up lands when all is over, as the log's newest entry: nobody was told that it would not.
 #[test]
 fn seeds_300_and_1748_what_nobody_denied_may_land_at_the_very_end() {
     for seed in [300, 1748] {
-        assert_right(seed, &run(seed, None));
+        assert_right(seed, &run(seed, Setting::NARROW));
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [3, 4] {
-        let (one, two) = (run(seed, None), run(seed, None));
+        let (one, two) = (run(seed, Setting::WIDE), run(seed, Setting::WIDE));
         assert_eq!(one.trace, two.trace, "seed {seed}:\n{}\n{}", one.tail, two.tail);
     }
-    assert_ne!(run(3, None).trace, run(4, None).trace);
+    assert_ne!(run(3, Setting::WIDE).trace, run(4, Setting::WIDE).trace);
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn every_planted_fault_is_found() {
     for sabotage in
         [ForgetfulStore, UnknownTakenForNone, RetryWithoutKey, UnknownAcknowledged, StaleReads, BlindTransfer]
     {
-        let first_fault = |seed| run(seed, Some(sabotage)).faults.into_iter().next();
+        let first_fault = |seed| run(seed, Setting { sabotage: Some(sabotage), wide: false }).faults.into_iter().next();
         let found = (0..SEEDS_MAX).find_map(|seed| Some((seed, first_fault(seed)?)));
         let (seed, fault) = found.unwrap_or_else(|| panic!("{sabotage:?} was not found in {SEEDS_MAX} seeds"));
         println!("{sabotage:?} is found by seed {seed}: {fault}");

@@ -1,10 +1,13 @@
 //! What the store really held: it stands below all faults, lets every call through, and remembers every ledger entry
-//! that ever was, the first in each slot, and every cell.
+//! that ever was, the first in each slot, every change of names, and every cell.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use apiary_faults::MemoryStore;
@@ -19,20 +22,24 @@ use object_store::{
 use serde_json::Value;
 
 /// One frame's log, as it ever was.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct GhostLog {
     pub(crate) entries: Vec<Entry>,
     /// The cells of each version, by their paths.
-    pub(crate) cells: Vec<BTreeSet<String>>,
+    pub(crate) cells: Vec<Arc<BTreeSet<String>>>,
+    /// When the frame was ended.
+    pub(crate) ended: Option<u64>,
     /// Slots that were created a second time, after they were cleaned away.
     pub(crate) again: usize,
     pub(crate) seals: usize,
     pub(crate) deleted: BTreeSet<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Seen {
     logs: BTreeMap<String, GhostLog>,
+    /// Entries of the registry, and when each was written.
+    names: Vec<(u64, Bytes)>,
     cells: BTreeMap<String, Bytes>,
     faults: Vec<String>,
 }
@@ -45,11 +52,36 @@ pub(crate) struct Ghost {
     /// A planted fault: every so many-th create forgets its condition.
     forgetful: Option<u64>,
     creates: Arc<Mutex<u64>>,
+    /// Counts what happens: an order that everyone can see.
+    moments: Arc<AtomicU64>,
 }
 
 impl Ghost {
     pub(crate) fn new(memory: MemoryStore, forgetful: Option<u64>) -> Self {
-        Self { memory, seen: Arc::default(), forgetful, creates: Arc::default() }
+        Self { memory, seen: Arc::default(), forgetful, creates: Arc::default(), moments: Arc::default() }
+    }
+
+    /// A store that goes on from what this one holds and has seen, as if all of it had been written just now.
+    pub(crate) fn continued(&self, memory: MemoryStore, forgetful: Option<u64>) -> Self {
+        self.memory.keys("").iter().for_each(|key| memory.set(key, self.memory.body(key)));
+        let seen = Arc::new(Mutex::new(self.seen().clone()));
+        let moments = Arc::new(AtomicU64::new(self.moments.load(Ordering::SeqCst)));
+        Self { memory, seen, forgetful, creates: Arc::default(), moments }
+    }
+
+    /// The next moment.
+    pub(crate) fn moment(&self) -> u64 {
+        self.moments.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Every change of names, and when it was written.
+    pub(crate) fn names(&self) -> Vec<(u64, Bytes)> {
+        self.seen().names.clone()
+    }
+
+    /// Folders of all frames that ever were.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        self.seen().logs.keys().cloned().collect()
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -73,12 +105,18 @@ impl Ghost {
 
     fn wrote(&self, key: &str, body: &Bytes) {
         let mut seen = self.seen();
+        let moment = self.moment();
         let fault = if let Some((folder, name)) = key.split_once("/_delta_log/") {
             let version = name.strip_suffix(".json").filter(|name| name.len() == 20).and_then(|v| v.parse().ok());
             version.and_then(|version| {
                 let log = seen.logs.entry(folder.to_owned()).or_default();
-                log.take(version, body).err().map(|why| format!("{key}: {why}"))
+                log.take(version, body, moment).err().map(|why| format!("{key}: {why}"))
             })
+        } else if let Some(name) = key.strip_prefix("_apiary/registry/") {
+            let version = name.strip_suffix(".json").and_then(|version| version.parse::<usize>().ok());
+            let next = seen.names.len();
+            seen.names.push((moment, body.clone()));
+            (version != Some(next)).then(|| format!("{key} is not version {next} of the names"))
         } else if key.contains("/cells/") {
             let before = seen.cells.insert(key.to_owned(), body.clone());
             before.filter(|before| before != body).map(|_| format!("{key} was written twice, with other rows"))
@@ -98,7 +136,7 @@ impl Ghost {
 }
 
 impl GhostLog {
-    fn take(&mut self, version: u64, body: &Bytes) -> Result<(), String> {
+    fn take(&mut self, version: u64, body: &Bytes, moment: u64) -> Result<(), String> {
         let next = self.entries.len() as u64;
         if version < next {
             self.again += 1;
@@ -109,7 +147,10 @@ impl GhostLog {
             return Err(format!("it leaves a hole: version {next} was never written"));
         }
         let entry = Entry::from_body(version, body)?;
-        let mut cells = self.cells.last().cloned().unwrap_or_default();
+        if self.ended.is_some() && !entry.txns.is_empty() {
+            return Err("the frame had ended".to_owned());
+        }
+        let mut cells = self.cells.last().map_or_else(BTreeSet::new, |cells| BTreeSet::clone(cells));
         for line in body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let line: Value = serde_json::from_slice(line).map_err(|error| error.to_string())?;
             let path = |action: &str| line[action]["path"].as_str().map(str::to_owned);
@@ -123,11 +164,15 @@ impl GhostLog {
             {
                 return Err(format!("it removes {path}, which is not there"));
             }
-            let sealed = line["commitInfo"]["apiary"]["sealed"].as_array();
-            self.seals += sealed.map_or(0, Vec::len);
+            let about = &line["commitInfo"]["apiary"];
+            self.seals += about["sealed"].as_array().map_or(0, Vec::len);
+            if about["txns"].as_array().is_some_and(|txns| txns.iter().any(|txn| txn["kind"] == "drop")) {
+                self.ended = Some(moment);
+            }
         }
         self.entries.push(entry);
-        self.cells.push(cells);
+        let same = self.cells.last().filter(|last| ***last == cells).cloned();
+        self.cells.push(same.unwrap_or_else(|| Arc::new(cells)));
         Ok(())
     }
 }

@@ -20,19 +20,20 @@ use super::{
 
 impl World {
     /// A snapshot that somebody saw; a fresh one refers to nothing that is gone.
-    pub(crate) fn look_at(&self, target: Target, snapshot: &Snapshot, is_fresh: bool) {
+    pub(crate) fn look_at(&self, snapshot: &Snapshot, is_fresh: bool) {
+        let folder = snapshot.folder();
         let seen: BTreeSet<String> = snapshot.cells.iter().map(|cell| cell.path()).collect();
         let version = snapshot.version.0;
-        let same = self.ghost.log(snapshot.folder(), |log| {
+        let same = self.ghost.log(folder, |log| {
             let held = log.cells.get(version as usize);
-            held.is_some_and(|held| snapshot.cells.len() == seen.len() && *held == seen)
+            held.is_some_and(|held| snapshot.cells.len() == seen.len() && **held == seen)
         });
         if !same {
-            self.fault(format!("a snapshot of {target:?} at version {version} is not what the log says"));
+            self.fault(format!("a snapshot of {folder} at version {version} is not what the log says"));
         }
         let gone = snapshot.cells.iter().find(|cell| self.ghost.memory.body(cell.key().as_ref()).is_none());
         if let Some(cell) = gone.filter(|_| is_fresh) {
-            self.fault(format!("{target:?} at version {version} refers to {}, which is gone", cell.path()));
+            self.fault(format!("{folder} at version {version} refers to {}, which is gone", cell.path()));
         }
     }
 
@@ -57,11 +58,11 @@ impl World {
                 }
             }
         }
-        for target in Target::ALL {
-            let folder = &self.frames[&target].folder;
-            let history = History { log: self.ghost.log(folder, |log| log.entries.clone()), ops: self.ops(target) };
-            history.faults().into_iter().for_each(|fault| self.fault(format!("{target:?}: {fault}")));
+        for folder in self.ghost.folders() {
+            let history = History { log: self.ghost.log(&folder, |log| log.entries.clone()), ops: self.ops(&folder) };
+            history.faults().into_iter().for_each(|fault| self.fault(format!("{folder}: {fault}")));
         }
+        self.judge_names().await;
         self.judge_bank();
         self.judge_set();
         self.judge_register();
@@ -94,7 +95,7 @@ impl World {
         for row in self.rows_at(Target::Set, last - 1).into_iter().flatten() {
             *times.entry(row).or_default() += 1;
         }
-        for op in self.ops(Target::Set) {
+        for op in self.ops(&self.frames[&Target::Set].folder) {
             let Some(request) = op.key.as_deref().and_then(|key| key.strip_prefix("request-")?.parse().ok()) else {
                 continue;
             };

@@ -7,8 +7,10 @@
 //!  (caches and     set: appends, retried  ├─ FaultStore ─ Ghost ── ┤  is the log's, to the last cell
 //!  clocks of       register: if version   ┘   late puts,   sees    ├ the sum is the same in every version
 //!  their own)                                 lost answers every   ├ an acknowledged id is there once
-//!  compactor ───── merge, checkpoint,         503 bursts,  byte    ├ answers agree with the log in real time
-//!                  clean, vacuum              stale lists  written └ every cell of the last version is there
+//!                  names: create, drop,       503 bursts,  byte    ├ answers agree with the log in real time
+//!                  rename, use                stale lists  written ├ every cell of the last version is there
+//!  compactor ───── merge, checkpoint,                              └ names lead where they were said to lead
+//!                  clean, vacuum, sweep
 //! ```
 //!
 //! The code under test is the real one, `Frames` over `Bucket`; only cells are made up: an object of a few numbers, and
@@ -23,7 +25,9 @@ mod cases;
 mod clock;
 mod frozen;
 mod ghost;
+mod image;
 mod judge;
+mod names;
 mod node;
 mod run;
 mod sleepers;

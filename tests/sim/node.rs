@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use apiary_bucket::{Bucket, Key};
 use apiary_core::{Clock, ErrorKind, Rng, SeededRng, TxnId, within};
-use apiary_ledger::{CommitOutcome, FrameRecord, Frames, LedgerError, Snapshot, Transaction};
+use apiary_ledger::{CommitOutcome, FrameRecord, Frames, LedgerError, Registry, Snapshot, Transaction};
 use apiary_tests::linear::Told;
 use bytes::Bytes;
 
@@ -26,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) world: Arc<World>,
     pub(crate) bucket: Bucket,
     pub(crate) frames: Frames,
+    pub(crate) registry: Registry,
     pub(crate) rng: SeededRng,
 }
 
@@ -37,6 +38,7 @@ impl Node {
             name: name.to_owned(),
             world: Arc::clone(world),
             frames: Frames::new(bucket.clone()),
+            registry: Registry::new(bucket.clone()),
             bucket,
             rng: SeededRng::new(rng.next_u64()),
         }
@@ -52,29 +54,31 @@ impl Node {
 
     /// Reads a frame, and has the judge look at what was seen.
     pub(crate) async fn look(&self, target: Target) -> Option<Arc<Snapshot>> {
-        let began = self.world.clock.monotonic();
-        let nth = self.world.asked(target, &self.name, None, None);
-        let record = self.record(target);
-        let cached = self.frames.known(record).filter(|_| self.world.sabotage == Some(Sabotage::StaleReads));
-        let read = match cached {
-            Some(cached) => Ok(cached),
-            None => self.frames.snapshot(record).await,
-        };
-        let snapshot = match read {
-            Ok(snapshot) => snapshot,
+        match self.look_in(self.record(target)).await {
+            Ok(snapshot) => Some(snapshot),
             Err(error) => {
-                self.failed("read", target, &error);
-                return None;
+                self.failed("read", self.record(target), &error);
+                None
             }
-        };
-        self.world.told(target, nth, Told::Saw(snapshot.version.0));
-        let is_fresh = self.world.clock.monotonic().saturating_sub(began) < RETENTION / 2;
-        self.world.look_at(target, &snapshot, is_fresh);
-        Some(snapshot)
+        }
     }
 
-    pub(crate) fn failed(&self, what: &str, target: Target, error: &LedgerError) {
-        let line = format!("{} cannot {what} {target:?}: {error}", self.name);
+    pub(crate) async fn look_in(&self, record: &FrameRecord) -> Result<Arc<Snapshot>, LedgerError> {
+        let began = self.world.clock.monotonic();
+        let nth = self.world.asked(record, &self.name, None, None);
+        let cached = self.frames.known(record).filter(|_| self.world.sabotage == Some(Sabotage::StaleReads));
+        let snapshot = match cached {
+            Some(cached) => cached,
+            None => self.frames.snapshot(record).await?,
+        };
+        self.world.told(record, nth, Told::Saw(snapshot.version.0));
+        let is_fresh = self.world.clock.monotonic().saturating_sub(began) < RETENTION / 2;
+        self.world.look_at(&snapshot, is_fresh);
+        Ok(snapshot)
+    }
+
+    pub(crate) fn failed(&self, what: &str, record: &FrameRecord, error: &LedgerError) {
+        let line = format!("{} cannot {what} {}: {error}", self.name, record.path);
         if may_fail(error.kind()) { self.world.tell(line) } else { self.world.fault(line) }
     }
 
@@ -95,32 +99,38 @@ impl Node {
     /// Brings a transaction into the frame, and says what its client is told.
     pub(crate) async fn write(
         &self,
-        target: Target,
+        record: &FrameRecord,
         base: &Arc<Snapshot>,
         txn: Transaction,
         cells: Vec<(Key, Bytes)>,
     ) -> Told {
         let key = txn.idem.as_ref().map(|idem| idem.key.clone());
-        let nth = self.world.asked(target, &self.name, Some(txn.id), key);
+        let nth = self.world.asked(record, &self.name, Some(txn.id), key);
         let told = match self.upload(&cells).await {
-            true => self.commit(target, base, txn, &cells).await,
+            true => self.commit(record, base, txn, &cells).await,
             false => {
                 self.delete(&cells).await;
                 Told::Nothing
             }
         };
-        self.world.told(target, nth, told);
+        self.world.told(record, nth, told);
         told
     }
 
-    async fn commit(&self, target: Target, base: &Arc<Snapshot>, txn: Transaction, cells: &[(Key, Bytes)]) -> Told {
+    async fn commit(
+        &self,
+        record: &FrameRecord,
+        base: &Arc<Snapshot>,
+        txn: Transaction,
+        cells: &[(Key, Bytes)],
+    ) -> Told {
         let (mut comes_back, mut was_unknown) = (self.rng.below(2), false);
         let sabotage = self.world.sabotage;
         loop {
-            let outcome = self.frames.commit(self.record(target), Arc::clone(base), txn.clone()).await;
+            let outcome = self.frames.commit(record, Arc::clone(base), txn.clone()).await;
             self.world.tell(format!("{} {} {:?}: {outcome:?}", self.name, txn.id, txn.kind));
             let told = match outcome {
-                Ok(CommitOutcome::Committed { version, .. }) => return Told::Committed(version.0),
+                Ok(CommitOutcome::Committed { version, .. }) => return self.committed(record, &txn, version.0),
                 // It may have been this very transaction, then: its cells stay.
                 Ok(CommitOutcome::AlreadyApplied { version, may_be_own: true }) => {
                     return Told::AlreadyApplied(version.0);
@@ -129,7 +139,9 @@ impl Node {
                 Ok(_) => Told::Nothing,
                 // Who comes back and then cannot even read knows no more than before.
                 Err(error) if error.kind() != ErrorKind::OutcomeUnknown && !was_unknown => {
-                    self.failed("commit to", target, &error);
+                    if !matches!(error, LedgerError::Dropped { .. }) {
+                        self.failed("commit to", record, &error);
+                    }
                     Told::Nothing
                 }
                 Err(_) if sabotage == Some(Sabotage::UnknownTakenForNone) => Told::Nothing,
@@ -146,6 +158,22 @@ impl Node {
             };
             self.delete(cells).await;
             return told;
+        }
+    }
+
+    /// Where a slot was cleaned away meanwhile, a version is told that holds the rows, not the one they came with.
+    fn committed(&self, record: &FrameRecord, txn: &Transaction, told: u64) -> Told {
+        let id = txn.id.to_string();
+        let came = self.world.ghost.log(&record.folder, |log| {
+            let entry = log.entries.iter().find(|entry| entry.txns.iter().any(|txn| txn.id == id))?;
+            log.deleted.contains(&entry.version).then_some(entry.version)
+        });
+        match came.filter(|came| *came < told) {
+            Some(came) => {
+                self.world.count("told by a checkpoint");
+                Told::Committed(came)
+            }
+            None => Told::Committed(told),
         }
     }
 
@@ -175,7 +203,7 @@ impl Node {
 }
 
 /// What faults of the store may lead to; anything else is a fault of the program.
-fn may_fail(kind: ErrorKind) -> bool {
+pub(crate) fn may_fail(kind: ErrorKind) -> bool {
     use ErrorKind::{Conflict, Corrupt, OutcomeUnknown, PermissionDenied, Storage, Timeout};
     // A body that was cut short is corrupt to who reads it.
     matches!(kind, Conflict | Corrupt | OutcomeUnknown | PermissionDenied | Storage | Timeout)

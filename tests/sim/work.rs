@@ -14,6 +14,9 @@ use super::{
     world::{RETENTION, Sabotage},
 };
 
+/// The shortest time for which a log may be kept.
+const LOG_RETENTION_MIN: Duration = Duration::from_secs(3600);
+
 /// How often a transfer is tried again after a conflict.
 const TRANSFER_TRIES: usize = 3;
 
@@ -29,10 +32,12 @@ pub(crate) fn key_of(request: i64) -> String {
 impl Node {
     /// One operation of a coordinator.
     pub(crate) async fn serve(&self) {
-        match self.rng.below(10) {
+        let ways = if self.world.wide { 13 } else { 10 };
+        match self.rng.below(ways) {
             0..=2 => self.transfer().await,
             3..=6 => self.add().await,
             7 | 8 => self.swap().await,
+            10.. => self.change_names().await,
             _ => {
                 let target = Target::ALL[self.rng.below(3) as usize];
                 self.look(target).await;
@@ -59,7 +64,7 @@ impl Node {
                 let expected = Some(base.version).filter(|_| !blind);
                 Transaction::overwrite(id, &self.name, adds, scope).expecting(expected)
             };
-            if self.write(Target::Bank, &base, txn, cells).await != Told::Nothing {
+            if self.write(self.record(Target::Bank), &base, txn, cells).await != Told::Nothing {
                 return;
             }
         }
@@ -100,7 +105,7 @@ impl Node {
         let (adds, cells) = self.cells(Target::Set, id, &[rows_of(request)]);
         let key = IdempotencyKey { scope: "client".into(), key: key_of(request), digest: "d".into() };
         let txn = Transaction::append(id, &self.name, adds).with_idem(keyed.then_some(key));
-        self.write(Target::Set, base, txn, cells).await
+        self.write(self.record(Target::Set), base, txn, cells).await
     }
 
     /// The register gets a new value if it is still what was read.
@@ -111,7 +116,7 @@ impl Node {
         let (adds, cells) = self.cells(Target::Register, id, &[vec![value]]);
         let txn = Transaction::overwrite(id, &self.name, adds, Scope::All).expecting(Some(base.version));
         self.world.swaps(id, base.version.0);
-        self.write(Target::Register, &base, txn, cells).await;
+        self.write(self.record(Target::Register), &base, txn, cells).await;
     }
 
     fn cells(
@@ -128,18 +133,39 @@ impl Node {
 
     /// One chore of the compactor.
     pub(crate) async fn keep_house(&self) {
-        match self.rng.below(6) {
+        let ways = if self.world.wide { 10 } else { 6 };
+        match self.rng.below(ways) {
             0 | 1 => self.vacuum().await,
-            2 => self.checkpoint().await,
+            2 => self.checkpoint(self.any_target()).await,
+            6 | 7 => self.care_for_log().await,
+            8 => self.sweep().await,
             _ => self.merge().await,
         }
     }
 
-    async fn checkpoint(&self) {
-        let target = Target::ALL[self.rng.below(3) as usize];
+    fn any_target(&self) -> Target {
+        Target::ALL[self.rng.below(3) as usize]
+    }
+
+    /// As a compactor goes about it: a checkpoint, and away with what lies below an old one.
+    async fn care_for_log(&self) {
+        let target = self.world.old.filter(|_| self.rng.below(4) > 0).unwrap_or_else(|| self.any_target());
+        self.checkpoint(target).await;
+        let retention = if self.rng.below(2) == 0 { LOG_RETENTION_MIN } else { RETENTION / 4 };
+        match self.frames.clean_log(self.record(target), retention).await {
+            Ok(report) => {
+                self.world.tell(format!("{} cleans the log of {target:?}: {report:?}", self.name));
+                self.world.count_many("cleaned entries", report.entries);
+            }
+            Err(error) => self.failed("clean", self.record(target), &error),
+        }
+        self.world.count("clean");
+    }
+
+    async fn checkpoint(&self, target: Target) {
         match self.frames.checkpoint(self.record(target)).await {
             Ok(report) => self.world.tell(format!("{} checkpoints {target:?}: {report:?}", self.name)),
-            Err(error) => self.failed("checkpoint", target, &error),
+            Err(error) => self.failed("checkpoint", self.record(target), &error),
         }
         self.world.count("checkpoint");
     }
@@ -152,7 +178,7 @@ impl Node {
         self.world.tell(format!("{} vacuums {target:?}: {report:?}", self.name));
         match report {
             Ok(report) => self.world.count_many("vacuumed files", report.goes.files),
-            Err(error) => self.failed("vacuum", target, &error),
+            Err(error) => self.failed("vacuum", self.record(target), &error),
         }
         self.world.count("vacuum");
     }
@@ -179,7 +205,7 @@ impl Node {
         let (adds, cells) = self.cells(Target::Set, id, &[rows]);
         let removes = group.iter().map(|cell| cell.path()).collect();
         let txn = Transaction::compaction(id, &self.name, adds, removes);
-        self.write(Target::Set, &base, txn, cells).await;
+        self.write(self.record(Target::Set), &base, txn, cells).await;
         self.world.count("merge");
     }
 }

@@ -7,16 +7,12 @@ use std::{
     time::Duration,
 };
 
-use apiary_bucket::Bucket;
-use apiary_core::{Clock, FramePath, ManualClock, Rng, SeededRng, TxnId};
+use apiary_core::{Clock, ManualClock, Rng, SeededRng, TxnId};
 use apiary_faults::{Fault, FaultStore, MemoryStore, Rates};
-use apiary_ledger::{FrameRecord, Frames, Registry, Transaction};
+use apiary_ledger::FrameRecord;
 use apiary_tests::linear::{Op, Told};
 
-use super::{
-    ghost::Ghost,
-    target::{ACCOUNTS, BALANCE, Target},
-};
+use super::{ghost::Ghost, image::Image, names::NameOp, target::Target};
 
 /// How old something must be before it is cleaned away; freezes last longer.
 pub(crate) const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -41,12 +37,24 @@ pub(crate) enum Sabotage {
     BlindTransfer,
 }
 
+/// What a seed is played with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) sabotage: Option<Sabotage>,
+    /// Names change, too, and logs are cleaned; seeds that were wrong before there was that stay as they were.
+    pub(crate) wide: bool,
+}
+
+impl Setting {
+    pub(crate) const WIDE: Self = Self { sabotage: None, wide: true };
+    pub(crate) const NARROW: Self = Self { sabotage: None, wide: false };
+}
+
 /// What was asked, and what came of it.
 #[derive(Debug, Default)]
 struct Book {
-    ops: BTreeMap<Target, Vec<Op>>,
-    /// Counts beginnings and ends: an order that everyone can see.
-    moments: u64,
+    /// By the frame's folder.
+    ops: BTreeMap<String, Vec<Op>>,
     story: VecDeque<String>,
     hasher: DefaultHasher,
     faults: Vec<String>,
@@ -63,42 +71,29 @@ pub(crate) struct World {
     pub(crate) store: FaultStore,
     pub(crate) frames: BTreeMap<Target, Arc<FrameRecord>>,
     pub(crate) sabotage: Option<Sabotage>,
+    /// Whether names change, and logs are cleaned.
+    pub(crate) wide: bool,
+    /// The frame whose log is long.
+    pub(crate) old: Option<Target>,
+    /// What was asked of names.
+    pub(crate) naming: Mutex<Vec<NameOp>>,
     /// Keys of the set's appends that may be asked for again.
     pub(crate) requests: Mutex<Vec<i64>>,
     book: Mutex<Book>,
 }
 
 impl World {
-    /// A store with the three frames in it, made while nothing went wrong.
-    pub(crate) async fn new(seed: u64, sabotage: Option<Sabotage>) -> Arc<Self> {
+    /// A store that goes on from `image`.
+    pub(crate) fn new(seed: u64, setting: Setting, image: &Image) -> Arc<Self> {
         let clock = ManualClock::new();
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let forgetful = (sabotage == Some(Sabotage::ForgetfulStore)).then_some(25);
-        let ghost = Ghost::new(MemoryStore::new(Arc::clone(&shared)), forgetful);
-        let store = FaultStore::new(Arc::new(ghost.clone()), seed, Arc::clone(&shared));
-        let rng = SeededRng::new(seed ^ 0x5eed);
-        let bucket = Bucket::over(Arc::new(store.clone()), shared, Arc::new(SeededRng::new(rng.next_u64())));
-        let frames = make_frames(&bucket).await;
-        let world =
-            Self { seed, clock, ghost, store, frames, sabotage, requests: Mutex::default(), book: Mutex::default() };
-        let accounts: Vec<_> = (0..ACCOUNTS).map(|account| vec![account, BALANCE]).collect();
-        world.fill(&bucket, Target::Bank, &accounts).await;
-        world.fill(&bucket, Target::Register, &[vec![0]]).await;
-        Arc::new(world)
-    }
-
-    async fn fill(&self, bucket: &Bucket, target: Target, rows: &[Vec<i64>]) {
-        let record = &self.frames[&target];
-        let frames = Frames::new(bucket.clone());
-        let id = TxnId::new(bucket.clock().as_ref(), bucket.rng().as_ref());
-        let mut adds = Vec::new();
-        for (nth, rows) in rows.iter().enumerate() {
-            let (cell, body) = target.cell(record, id, nth as u32, rows);
-            bucket.put(&cell.key(), body).await.unwrap();
-            adds.push(cell);
-        }
-        let base = frames.snapshot(record).await.unwrap();
-        frames.commit(record, base, Transaction::append(id, "maker", adds)).await.unwrap();
+        let forgetful = (setting.sabotage == Some(Sabotage::ForgetfulStore)).then_some(25);
+        let ghost = image.ghost.continued(MemoryStore::new(Arc::clone(&shared)), forgetful);
+        let store = FaultStore::new(Arc::new(ghost.clone()), seed, shared);
+        let (requests, naming, book) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let frames = image.frames.clone();
+        let Setting { sabotage, wide } = setting;
+        Arc::new(Self { seed, clock, ghost, store, frames, sabotage, wide, old: image.old, requests, naming, book })
     }
 
     /// From now on things go wrong, by how much the seed says; and now and then they go very wrong for a while.
@@ -128,24 +123,23 @@ impl World {
     }
 
     /// Writes down that something was asked for; the number is for [`World::told`].
-    pub(crate) fn asked(&self, target: Target, by: &str, txn: Option<TxnId>, key: Option<String>) -> usize {
-        let mut book = self.book();
-        book.moments += 1;
+    pub(crate) fn asked(&self, frame: &FrameRecord, by: &str, txn: Option<TxnId>, key: Option<String>) -> usize {
+        let start = self.ghost.moment();
         let txn = txn.map(|id| id.to_string());
-        let op = Op { by: by.to_owned(), txn, key, start: book.moments, end: None, told: Told::Unknown };
-        let ops = book.ops.entry(target).or_default();
+        let op = Op { by: by.to_owned(), txn, key, start, end: None, told: Told::Unknown };
+        let mut book = self.book();
+        let ops = book.ops.entry(frame.folder.clone()).or_default();
         ops.push(op);
         ops.len() - 1
     }
 
     /// Writes down the answer.
-    pub(crate) fn told(&self, target: Target, nth: usize, told: Told) {
+    pub(crate) fn told(&self, frame: &FrameRecord, nth: usize, told: Told) {
+        let moment = self.ghost.moment();
         let mut book = self.book();
-        book.moments += 1;
-        let moment = book.moments;
-        let op = &mut book.ops.entry(target).or_default()[nth];
+        let op = &mut book.ops.entry(frame.folder.clone()).or_default()[nth];
         (op.end, op.told) = (Some(moment), told);
-        let line = format!("{target:?} {op:?}");
+        let line = format!("{} {op:?}", frame.path);
         drop(book);
         self.tell(line);
         self.count(match told {
@@ -189,8 +183,8 @@ impl World {
         self.book().swaps.clone()
     }
 
-    pub(crate) fn ops(&self, target: Target) -> Vec<Op> {
-        self.book().ops.get(&target).cloned().unwrap_or_default()
+    pub(crate) fn ops(&self, folder: &str) -> Vec<Op> {
+        self.book().ops.get(folder).cloned().unwrap_or_default()
     }
 
     pub(crate) fn faults(&self) -> Vec<String> {
@@ -207,8 +201,8 @@ impl World {
             }
             *counts.entry(format!("call {:?}", call.op)).or_default() += 1;
         }
-        for target in Target::ALL {
-            let folder = &self.frames[&target].folder;
+        for folder in self.ghost.folders() {
+            let folder = &folder;
             let (seals, again) = self.ghost.log(folder, |log| (log.seals, log.again));
             *counts.entry("sealed slots".to_owned()).or_default() += seals as u64;
             *counts.entry("slots won again".to_owned()).or_default() += again as u64;
@@ -258,18 +252,4 @@ fn outage(rng: &SeededRng) -> Rates {
         _ => rates.with(400, Fault::AppliedThenTimeout).with(300, Fault::Error).with(200, Fault::Denied),
     };
     rates.keys_that(|key| key.contains("/_delta_log"))
-}
-
-async fn make_frames(bucket: &Bucket) -> BTreeMap<Target, Arc<FrameRecord>> {
-    let registry = Registry::new(bucket.clone());
-    let mut frames = BTreeMap::new();
-    for target in Target::ALL {
-        let path: FramePath = target.path().parse().unwrap();
-        registry.create_hive(&path.hive).await.unwrap();
-        registry.create_box(&path.hive, &path.box_name).await.unwrap();
-        registry.create_frame(&path, &target.spec()).await.unwrap();
-        let (hive, box_name, frame) = (path.hive.as_str(), path.box_name.as_str(), path.frame.as_str());
-        frames.insert(target, registry.namespace().await.unwrap().frame(hive, box_name, frame).unwrap());
-    }
-    frames
 }
