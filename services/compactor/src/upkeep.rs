@@ -1,15 +1,19 @@
 //! Keeps ledgers short: checkpoints where the swarm's rules want one, and cleans away what lies below old ones. Goes
 //! round the frames by looks that read no entry (see the swarm's `upkeep` for how often), and works on one at a time.
+//! Of old checkpoints those go that are not worth their room (`copies`).
 //!
 //! Two compactors do no harm: both may write the same checkpoint, which is the same object, and delete the same entries.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apiary_bucket::Bucket;
-use apiary_core::within;
+use apiary_core::{Version, within};
 use apiary_ledger::{FrameRecord, Frames, LedgerError, LogLook, RETENTION, Registry};
 use apiary_node::BeePool;
-use apiary_swarm::behaviour::upkeep::{Found, Rounds, wants_checkpoint};
+use apiary_swarm::behaviour::{
+    copies::Copies,
+    upkeep::{Found, Rounds, wants_checkpoint},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Between two glances at what is due, which cost no request.
@@ -55,6 +59,7 @@ struct Known {
     /// Since when there has been a tail.
     tail_since: Option<Duration>,
     cleaned: Option<Duration>,
+    copies: Copies,
 }
 
 impl Upkeep {
@@ -122,7 +127,13 @@ impl Upkeep {
         };
         let mut known = std::mem::take(&mut self.frames);
         for record in names.all_frames() {
-            let new = || Known { record: Arc::clone(&record), look: None, tail_since: None, cleaned: None };
+            let new = || Known {
+                record: Arc::clone(&record),
+                look: None,
+                tail_since: None,
+                cleaned: None,
+                copies: Copies::default(),
+            };
             let mut known = known.remove(&record.folder).unwrap_or_else(new);
             known.record = Arc::clone(&record);
             self.frames.insert(record.folder.clone(), known);
@@ -172,10 +183,14 @@ impl Upkeep {
         match within(clock.as_ref(), WORK_TIME_MAX, frames.checkpoint(&known.record)).await {
             Some(Ok(report)) => {
                 tracing::info!(frame = %known.record.path, ?report, "a checkpoint");
-                let modified_ms = known.look.map_or(0, |look| look.modified_ms);
+                let (modified_ms, tail) = known.look.map_or((0, 0), |look| (look.modified_ms, look.bytes));
                 let (newest, checkpoint) = (report.version, Some(report.version));
                 let look = LogLook { newest, checkpoint, entries: 0, bytes: 0, modified_ms };
                 known.see(look, clock.monotonic());
+                if report.written {
+                    let goes = known.copies.wrote(report.version.0, report.bytes, tail, clock.monotonic());
+                    thin(frames, &known.record, goes.map(Version)).await;
+                }
                 Ok(())
             }
             Some(Err(error)) => Err(given_up(&known.record, &error)),
@@ -215,6 +230,14 @@ impl Known {
     fn wants_checkpoint(&self, now: Duration) -> bool {
         let waited = self.tail_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         self.look.is_some_and(|look| wants_checkpoint(look.entries, look.bytes, waited))
+    }
+}
+
+/// An old checkpoint that is not worth its room goes; if it does not, the next log cleanup takes it.
+async fn thin(frames: &Frames, record: &FrameRecord, goes: Option<Version>) {
+    let Some(version) = goes else { return };
+    if let Err(error) = frames.thin_checkpoint(record, version).await {
+        tracing::warn!(frame = %record.path, %version, %error, "an old checkpoint stays");
     }
 }
 

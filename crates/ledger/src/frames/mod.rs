@@ -16,6 +16,7 @@ mod line;
 mod listing;
 mod looking;
 mod open;
+mod thinning;
 mod vacuuming;
 mod verify;
 mod verify_log;

@@ -42,19 +42,26 @@ impl World {
     async fn write(&self, frame: &FrameRecord, entries: u64) {
         let frames = Frames::new(self.bucket.clone());
         for _ in 0..entries {
-            let base = frames.snapshot(frame).await.unwrap();
-            let id = TxnId::new(&self.clock, self.bucket.rng().as_ref());
-            let cell = CellFacts {
-                folder: frame.folder.clone(),
-                id: CellId { txn: id, n: 0 },
-                size_bytes: 10,
-                partition_values: vec![],
-                stats: CellStats { rows: 1, ..CellStats::default() },
-                sha256: "00".repeat(32),
-                modified_ms: 1,
-            };
-            frames.commit(frame, base, Transaction::append(id, "test", vec![cell.pack().unwrap()])).await.unwrap();
+            self.append(&frames, frame, 1).await;
         }
+    }
+
+    /// One entry of so many cells that nobody opens.
+    async fn append(&self, frames: &Frames, frame: &FrameRecord, cells: u32) {
+        let base = frames.snapshot(frame).await.unwrap();
+        let id = TxnId::new(&self.clock, self.bucket.rng().as_ref());
+        let rng = self.bucket.rng();
+        let cell = |n| CellFacts {
+            folder: frame.folder.clone(),
+            id: CellId { txn: id, n },
+            size_bytes: 10,
+            partition_values: vec![],
+            stats: CellStats { rows: 1, ..CellStats::default() },
+            sha256: (0..4).map(|_| format!("{:016x}", rng.next_u64())).collect(),
+            modified_ms: 1,
+        };
+        let adds = (0..cells).map(|n| cell(n).pack().unwrap()).collect();
+        frames.commit(frame, base, Transaction::append(id, "test", adds)).await.unwrap();
     }
 
     fn upkeep(&self) -> Upkeep {
@@ -137,5 +144,52 @@ async fn an_idle_compactor_asks_little_however_many_frames_there_are() {
         // minutes, 90 looks an hour, and the store's clock.
         assert!(each[0] <= 4 * frames + 40 + 90 + 64, "{each:?}");
         assert!(each[2..].iter().all(|each| *each <= 31 + 91 + 3), "{each:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hot_frame_keeps_few_copies_of_itself_and_every_version_stays_readable() {
+    let world = World::new();
+    let frame = world.frame("hot").await;
+    // Large enough that fifty entries weigh less than a copy of all.
+    world.append(&Frames::new(world.bucket.clone()), &frame, 10_000).await;
+    let hot = async {
+        for _ in 0..20 {
+            world.write(&frame, 50).await;
+            world.clock.sleep(Duration::from_secs(120)).await;
+        }
+    };
+    let upkeep = world.upkeep().run();
+    world
+        .clock
+        .run(async {
+            tokio::select! { () = upkeep => {}, () = hot => {} }
+        })
+        .await;
+    let log = world.bucket.list(&format!("{}/_delta_log", frame.folder), None, 10_000).await.unwrap();
+    let sizes = |end: &str| -> Vec<u64> {
+        log.iter().filter(|object| object.key.ends_with(end)).map(|object| object.size).collect()
+    };
+    let (of_copies, entries) = (sizes(".parquet"), sizes(".json").iter().sum::<u64>());
+    let (copies, copied) = (of_copies.len(), of_copies.iter().sum::<u64>());
+    let largest = of_copies.into_iter().max().unwrap_or_default();
+    println!("{copies} copies of {copied} bytes beside entries of {entries} bytes");
+    assert_eq!(copies, sizes(".crc").len());
+    assert!((5..=10).contains(&copies) && copied <= entries + 4 * largest, "{copies} copies, {copied} bytes");
+    let frames = Frames::new(world.bucket.clone());
+    let newest = frames.snapshot(&frame).await.unwrap().version;
+    for version in (1..=newest.0).step_by(97).map(Version) {
+        let seen = frames.snapshot_at(&frame, version).await.unwrap();
+        assert_eq!(seen.cells.len() as u64, 9_999 + version.0);
+    }
+    assert!(Frames::new(world.bucket.clone()).verify(&frame).await.unwrap().0.problems.iter().all(|problem| {
+        // The cells of this test were never written.
+        problem.what == "it is missing" && problem.object.contains("/cells/")
+    }));
+    // The newest three never go, whoever asks.
+    let checkpoints = log.iter().filter(|object| object.key.ends_with(".crc"));
+    let last = checkpoints.filter_map(|object| object.key.rsplit('/').next()?.split('.').next()?.parse().ok()).max();
+    for version in last.iter().copied().map(Version) {
+        assert!(!frames.thin_checkpoint(&frame, version).await.unwrap());
     }
 }
