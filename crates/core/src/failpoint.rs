@@ -14,7 +14,7 @@ use std::sync::{
 pub const VARIABLE: &str = "APIARY_FAILPOINT";
 
 /// Every place that has a name.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 7] = [
     // A ledger entry is complete and not yet sent.
     "before_put",
     // A ledger entry is in the bucket, and nobody was told.
@@ -27,6 +27,8 @@ pub const NAMES: [&str; 6] = [
     "between_frame_and_registry",
     // Some of what a vacuum deletes is gone, other objects are not.
     "mid_vacuum",
+    // Some of what a cleanup of a log deletes is gone, some is not.
+    "mid_cleanup",
 ];
 
 /// A failpoint that was asked for.
