@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     LedgerError, Result,
-    log::{Log, LogKind, Read},
+    log::{self, Log, LogKind, Read},
 };
 
 /// How long one look for a fence may take.
@@ -85,7 +85,8 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
         if look_for_fences(log, &[sent.read.head.version]).await != Event::Fenced {
             return;
         }
-        match log.bucket.delete(&sent.key).await {
+        let deleted = log::within(&log.bucket, sent.key.as_ref(), log.bucket.delete(&sent.key));
+        match deleted.await {
             Ok(()) => tracing::info!(key = %sent.key, "an entry in a slot that was cleaned away was taken back"),
             Err(error) => tracing::warn!(key = %sent.key, %error, "an entry below a fence is left"),
         }

@@ -8,7 +8,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use apiary_bucket::{Key, Listed, layout};
-use apiary_core::Version;
+use apiary_core::{Version, failpoint};
 use bytes::Bytes;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
     checkpoint::{self, Loaded},
     fence::{EPOCH_VERSIONS, FENCE_SETTLES, RETENTION_MIN, epoch_of},
     header::Head,
-    log::{Log, LogKind},
+    log::{Log, LogKind, within},
 };
 
 /// What [`Frames::clean_log`] did.
@@ -64,7 +64,8 @@ impl Frames {
             return Ok(CleanReport::default());
         }
         let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
-        let cutoff_ms = log.bucket.store_now_ms().await?.saturating_sub(retention_ms);
+        let now_ms = within(&log.bucket, "the store's clock", log.bucket.store_now_ms()).await?;
+        let cutoff_ms = now_ms.saturating_sub(retention_ms);
         let Some(below) = verified(&log, &list, cutoff_ms).await? else { return Ok(CleanReport::default()) };
         let epochs = cleanable(&list, below, cutoff_ms);
         for epoch in &epochs {
@@ -77,6 +78,10 @@ impl Frames {
             // Whoever looked for a fence just before may believe for a minute that there is none.
             log.bucket.clock().sleep(FENCE_SETTLES).await;
             let list = Listing::read(&log, None, LOG_OBJECTS_MAX).await?;
+            if !list.checkpoints.contains_key(&below) {
+                let why = "it is missing, so nothing of this log is deleted";
+                return Err(LedgerError::corrupt(layout::checkpoint(&frame.folder, below), why));
+            }
             delete(&log, &doomed(&list, &epochs, cutoff_ms), &mut report).await?;
             tracing::info!(frame = %frame.path, ?report, "cleaned a log");
         }
@@ -168,7 +173,8 @@ async fn delete(log: &Log<FrameLog>, doomed: &Doomed<'_>, report: &mut CleanRepo
     for kind in [&doomed.checksums, &doomed.checkpoints, &doomed.entries] {
         for some in kind.chunks(DELETE_MAX) {
             let keys = some.iter().map(|object| Key::parse(&object.key)).collect::<Result<Vec<_>, _>>()?;
-            log.bucket.delete_all(&keys).await?;
+            within(&log.bucket, &log.kind.prefix(), log.bucket.delete_all(&keys)).await?;
+            failpoint::hit("mid_cleanup");
             report.bytes += some.iter().map(|object| object.size).sum::<u64>();
         }
     }

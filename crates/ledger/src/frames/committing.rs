@@ -13,7 +13,7 @@ use crate::{
     conflict::Mine,
     entry::{self, FrameEntry, Part},
     header::Place,
-    log::{Log, LogKind, Read},
+    log::{Log, LogKind, Read, within},
     replay::Replay,
 };
 
@@ -184,7 +184,7 @@ impl Frames {
         let log = self.log(frame);
         for version in (expected.0 + 1..=base.version.0).map(Version) {
             let key = log.kind.key(version);
-            let Some(body) = self.bucket.get(&key).await? else {
+            let Some(body) = within(&self.bucket, key.as_ref(), self.bucket.get(&key)).await? else {
                 return conflict(base.version, format!("version {expected} was expected, and its entries are gone"));
             };
             let entry = entry::decode(key.as_ref(), &body)?;

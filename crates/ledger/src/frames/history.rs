@@ -9,6 +9,7 @@ use crate::{
     FrameRecord, LedgerError, Result,
     entry::{self, FrameEntry},
     fence::epoch_of,
+    log::within,
 };
 
 /// Entries read at once.
@@ -90,7 +91,7 @@ impl Frames {
     async fn cleaned_or_missing(&self, frame: &FrameRecord, newest: u64, shown: u64) -> Result<()> {
         let version = Version(newest.saturating_sub(shown));
         let fence = layout::fence(&frame.id, epoch_of(version));
-        if self.bucket.get(&fence).await?.is_some() {
+        if within(&self.bucket, fence.as_ref(), self.bucket.get(&fence)).await?.is_some() {
             return Ok(());
         }
         let key = layout::ledger_entry(&frame.folder, version);
@@ -100,7 +101,7 @@ impl Frames {
 
     async fn history_entry(&self, frame: &FrameRecord, version: Version) -> Result<Option<HistoryEntry>> {
         let key = layout::ledger_entry(&frame.folder, version);
-        let Some(body) = self.bucket.get(&key).await? else { return Ok(None) };
+        let Some(body) = within(&self.bucket, key.as_ref(), self.bucket.get(&key)).await? else { return Ok(None) };
         let entry = entry::decode(key.as_ref(), &body)?;
         if entry.header.v != version {
             return Err(LedgerError::corrupt(key, format!("it says version {} inside", entry.header.v)));

@@ -7,9 +7,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use apiary_bucket::{Listed, layout};
+use apiary_bucket::{Bucket, Listed, layout};
 use apiary_core::Version;
 
 use super::{
@@ -20,6 +21,9 @@ use crate::{FrameRecord, LedgerError, Result, Snapshot};
 
 /// Most objects of one kind that are listed: what the limits of a frame allow, and some.
 pub(super) const OBJECTS_MAX: usize = 4_000_000;
+
+/// How long the list of them may take.
+const LIST_MAX: Duration = Duration::from_secs(1800);
 
 /// Problems that a report tells one by one; more are counted.
 const PROBLEMS_MAX: usize = 100;
@@ -108,11 +112,19 @@ impl Frames {
     }
 
     async fn all(&self, prefix: &str) -> Result<Vec<Listed>> {
-        let listed = self.bucket.list(prefix, None, OBJECTS_MAX).await?;
+        let listed = list_all(&self.bucket, prefix).await?;
         if listed.len() == OBJECTS_MAX {
             return Err(LedgerError::Internal(format!("'{prefix}' holds more than {OBJECTS_MAX} objects")));
         }
         Ok(listed)
+    }
+}
+
+/// Everything under a prefix: up to some thousand LISTs.
+pub(super) async fn list_all(bucket: &Bucket, prefix: &str) -> Result<Vec<Listed>> {
+    match apiary_core::within(bucket.clock().as_ref(), LIST_MAX, bucket.list(prefix, None, OBJECTS_MAX)).await {
+        Some(listed) => Ok(listed?),
+        None => Err(LedgerError::Timeout { object: prefix.to_owned(), seconds: LIST_MAX.as_secs() }),
     }
 }
 

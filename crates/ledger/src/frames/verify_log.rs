@@ -12,14 +12,14 @@ use futures::{StreamExt, stream};
 use super::{
     FrameLog,
     listing::Listing,
-    verify::{OBJECTS_MAX, RESTORE, VerifyReport},
+    verify::{OBJECTS_MAX, RESTORE, VerifyReport, list_all},
 };
 use crate::{
     FrameRecord, LedgerError, Result, Snapshot,
     checkpoint::{self, Loaded},
     fence::epoch_of,
     header::Head,
-    log::{Log, LogKind, Read, Recorded},
+    log::{Log, LogKind, Read, Recorded, within},
     replay::Replay,
 };
 
@@ -71,7 +71,7 @@ impl Walk<'_> {
         let get = |version: u64| {
             let key = self.log.kind.key(Version(version));
             let bucket = &self.log.bucket;
-            async move { (bucket.get(&key).await, key) }
+            async move { (within(bucket, key.as_ref(), bucket.get(&key)).await, key) }
         };
         let log = self.log;
         let mut bodies = stream::iter((first.0..=last.0).map(get).collect::<Vec<_>>()).buffered(GETS_AT_ONCE);
@@ -101,7 +101,7 @@ impl Walk<'_> {
     async fn vanished(&mut self, key: &Key) -> Result<bool> {
         let version = self.log.kind.version_of(key.as_ref()).unwrap_or(Version(0));
         let cleaned = match self.log.kind.fence(version) {
-            Some(fence) => self.log.bucket.get(&fence).await?.is_some(),
+            Some(fence) => within(&self.log.bucket, fence.as_ref(), self.log.bucket.get(&fence)).await?.is_some(),
             None => false,
         };
         if cleaned {
@@ -118,7 +118,7 @@ impl Walk<'_> {
             return Ok(());
         };
         let prefix = layout::fence_prefix(&self.frame.id);
-        let fences = self.log.bucket.list(&prefix, None, OBJECTS_MAX).await?;
+        let fences = list_all(&self.log.bucket, &prefix).await?;
         let fenced: BTreeSet<u64> =
             fences.iter().filter_map(|object| layout::parse_fence(&self.frame.id, &object.key)).collect();
         let lost = |version: &u64| {

@@ -4,7 +4,7 @@
 //! names the difference. A version 0 that was made in vain is deleted where it is certain that nothing will ever name it;
 //! what else is left, by a crash for one, has no name and is for vacuum.
 
-use apiary_bucket::{Created, layout};
+use apiary_bucket::{Created, Key, layout};
 use apiary_core::{BoxName, ErrorKind, FrameId, FramePath, HiveName, TxnId, Version, failpoint};
 use arrow::datatypes::Schema;
 
@@ -12,6 +12,7 @@ use super::{NODE, ROUNDS_MAX, Registry, contended};
 use crate::{
     FrameRecord, FrameSpec, Frames, LedgerError, Namespace, Result, Snapshot, entry,
     header::Place,
+    log::within,
     registry_entry::{Change, Thing},
 };
 
@@ -98,7 +99,8 @@ impl Registry {
         let bucket = &self.log.bucket;
         for _ in 0..ROUNDS_MAX {
             let id = FrameId::random(bucket.rng().as_ref());
-            if !names.has_id(&id) && bucket.list(&layout::fence_prefix(&id), None, 1).await?.is_empty() {
+            let prefix = layout::fence_prefix(&id);
+            if !names.has_id(&id) && within(bucket, &prefix, bucket.list(&prefix, None, 1)).await?.is_empty() {
                 return Ok(id);
             }
         }
@@ -128,7 +130,8 @@ impl Registry {
     async fn was_swept(&self, record: &FrameRecord) -> bool {
         let [first, next] = [Version(0), Version(1)].map(|version| layout::ledger_entry(&record.folder, version));
         let bucket = &self.log.bucket;
-        if let (Ok(Some(_)), Ok(None)) = tokio::join!(bucket.get(&first), bucket.get(&next)) {
+        let look = |key| async move { within(bucket, Key::as_ref(key), bucket.get(key)).await };
+        if let (Ok(Some(_)), Ok(None)) = tokio::join!(look(&first), look(&next)) {
             return false;
         }
         matches!(Frames::new(bucket.clone()).snapshot(record).await, Err(LedgerError::Dropped { .. }))
@@ -137,7 +140,7 @@ impl Registry {
     /// Takes back a version 0 that got no name. Nobody else knows its folder.
     async fn delete_unnamed(&self, record: &FrameRecord) {
         let key = layout::ledger_entry(&record.folder, Version(0));
-        if let Err(error) = self.log.bucket.delete(&key).await {
+        if let Err(error) = within(&self.log.bucket, key.as_ref(), self.log.bucket.delete(&key)).await {
             tracing::warn!(%key, %error, "a frame that got no name is left to vacuum");
         }
     }

@@ -82,12 +82,14 @@ impl Pins {
     pub async fn hold(&self, pin: &Pin) -> Result<()> {
         let body = serde_json::to_vec(pin);
         let body = body.map_err(|error| LedgerError::Internal(format!("a pin could not be written: {error}")))?;
-        Ok(self.bucket.put(&layout::pin(&pin.query), Bytes::from(body)).await?)
+        let key = layout::pin(&pin.query);
+        within(&self.bucket, key.as_ref(), self.bucket.put(&key, Bytes::from(body))).await
     }
 
     /// Takes a pin away. 1 DELETE.
     pub async fn release(&self, query: &QueryId) -> Result<()> {
-        Ok(self.bucket.delete(&layout::pin(query)).await?)
+        let key = layout::pin(query);
+        within(&self.bucket, key.as_ref(), self.bucket.delete(&key)).await
     }
 
     /// The versions of a frame that queries hold at `now_ms` by the store's clock. 1 LIST, and 1 GET for each pin. A pin
@@ -112,7 +114,7 @@ impl Pins {
         let stale: Vec<Key> =
             stale.filter_map(|object| layout::parse_pin(&object.key)).map(|query| layout::pin(&query)).collect();
         if run {
-            self.bucket.delete_all(&stale).await?;
+            within(&self.bucket, layout::pins_prefix(), self.bucket.delete_all(&stale)).await?;
         }
         Ok(stale.len() as u64)
     }

@@ -13,6 +13,8 @@
 //! The order of the first two matters: a folder that was listed before the registry was read, and has no name there, had
 //! none when it was listed. A creator looks at its frame after it named it; so of the two, one sees the other.
 
+use std::time::Duration;
+
 use apiary_bucket::{Bucket, Created, Key, layout};
 use apiary_core::{FrameId, FramePath, Version, failpoint};
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use super::{
     pins::Pins,
     report::{Total, VacuumOptions},
 };
-use crate::{FrameRecord, LedgerError, Registry, Result, entry, fence::epoch_of, replay};
+use crate::{FrameRecord, LedgerError, Registry, Result, entry, fence::epoch_of, log::within, replay};
 
 /// Most folders looked at in one run.
 const FOLDERS_MAX: usize = 100_000;
@@ -33,6 +35,9 @@ const FOLDERS_DELETED_MAX: u64 = 1_000;
 
 /// Most objects of one folder that are looked at; a larger one waits for a larger program.
 const OBJECTS_MAX: usize = 20_000_000;
+
+/// How long the deletes of one folder may take; the next sweep goes on with it.
+const FOLDER_TIME_MAX: Duration = Duration::from_secs(1800);
 
 /// Objects asked of one listing.
 const PAGE: usize = 10_000;
@@ -50,7 +55,8 @@ const WITHOUT_LEDGER: &[u8] = b"{\"dropped_without_ledger\":true}\n";
 /// Whether a frame whose ledger is not there is one that a sweep took before it had its name, or one that was dropped
 /// without a ledger. 1 GET.
 pub(crate) async fn took(bucket: &Bucket, frame: &FrameRecord) -> Result<bool> {
-    let mark = bucket.get(&layout::fence(&frame.id, 0)).await?;
+    let fence = layout::fence(&frame.id, 0);
+    let mark = within(bucket, fence.as_ref(), bucket.get(&fence)).await?;
     Ok(mark.is_some_and(|mark| mark == NEVER_NAMED || mark == WITHOUT_LEDGER))
 }
 
@@ -60,7 +66,7 @@ pub(crate) async fn mark_without_ledger(bucket: &Bucket, frame: &FrameRecord) ->
     let fence = layout::fence(&frame.id, 0);
     match bucket.put_if_absent_decided(&fence, Bytes::from_static(WITHOUT_LEDGER)).await? {
         Created::Taken(mark) if mark != WITHOUT_LEDGER => {
-            Ok(bucket.put(&fence, Bytes::from_static(WITHOUT_LEDGER)).await?)
+            within(bucket, fence.as_ref(), bucket.put(&fence, Bytes::from_static(WITHOUT_LEDGER))).await
         }
         _ => Ok(()),
     }
@@ -108,7 +114,7 @@ pub struct SweepReport {
 pub async fn sweep(bucket: &Bucket, registry: &Registry, options: &VacuumOptions) -> Result<SweepReport> {
     let now_ms = match options.store_now_ms {
         Some(now_ms) => now_ms,
-        None => bucket.store_now_ms().await?,
+        None => within(bucket, "the store's clock", bucket.store_now_ms()).await?,
     };
     let sweep = Sweep { bucket, registry, options, now_ms };
     let mut report = SweepReport { run: options.run, store_now_ms: now_ms, ..SweepReport::default() };
@@ -157,10 +163,10 @@ impl Sweep<'_> {
     /// Every frame folder. 1 LIST for each hive and box, and for each 1 000 frames.
     async fn find(&self, report: &mut SweepReport) -> Result<Vec<(String, FrameId)>> {
         let mut found = Vec::new();
-        for hive in self.bucket.folders("").await?.into_iter().filter(|top| !layout::is_own_folder(top)) {
-            for box_name in self.bucket.folders(&hive).await? {
+        for hive in self.folders_in("").await?.into_iter().filter(|top| !layout::is_own_folder(top)) {
+            for box_name in self.folders_in(&hive).await? {
                 let in_box = format!("{hive}/{box_name}");
-                for frame in self.bucket.folders(&in_box).await? {
+                for frame in self.folders_in(&in_box).await? {
                     let folder = format!("{in_box}/{frame}");
                     found.extend(layout::parse_frame_folder(&folder).map(|id| (folder, id)));
                 }
@@ -174,12 +180,16 @@ impl Sweep<'_> {
         Ok(found)
     }
 
+    async fn folders_in(&self, prefix: &str) -> Result<Vec<String>> {
+        within(self.bucket, prefix, self.bucket.folders(prefix)).await
+    }
+
     /// What a folder holds. 1 LIST for each 1 000 objects, 1 GET.
     async fn look(&self, folder: &str, id: &FrameId) -> Result<Contents> {
         let mut contents = Contents::default();
         let mut after: Option<String> = None;
         for page in 0.. {
-            let listed = self.bucket.list(folder, after.as_deref(), PAGE).await?;
+            let listed = within(self.bucket, folder, self.bucket.list(folder, after.as_deref(), PAGE)).await?;
             let full = listed.len() == PAGE;
             after = listed.last().map(|last| last.key.clone());
             for object in listed {
@@ -216,9 +226,9 @@ impl Sweep<'_> {
     /// What the fence of the first epoch says. 1 LIST, and 1 GET if there is one.
     async fn mark(&self, id: &FrameId) -> Result<Option<Mark>> {
         let fence = layout::fence(id, 0);
-        let listed = self.bucket.list(&layout::fence_prefix(id), None, 1).await?;
+        let listed = within(self.bucket, fence.as_ref(), self.bucket.list(&layout::fence_prefix(id), None, 1)).await?;
         let Some(first) = listed.into_iter().find(|first| first.key == fence.as_str()) else { return Ok(None) };
-        let body = self.bucket.get(&fence).await?;
+        let body = within(self.bucket, fence.as_ref(), self.bucket.get(&fence)).await?;
         let lost = body.is_some_and(|body| body == WITHOUT_LEDGER);
         Ok(Some(if lost { Mark::WithoutLedger { at_ms: first.modified_ms } } else { Mark::Fence }))
     }
@@ -226,7 +236,7 @@ impl Sweep<'_> {
     /// Whether an entry is a terminal one; one that cannot be read is not known to be.
     async fn is_end(&self, folder: &str, version: Version) -> Result<bool> {
         let key = layout::ledger_entry(folder, version);
-        let Some(body) = self.bucket.get(&key).await? else { return Ok(false) };
+        let Some(body) = within(self.bucket, key.as_ref(), self.bucket.get(&key)).await? else { return Ok(false) };
         Ok(entry::decode(key.as_ref(), &body).is_ok_and(|entry| replay::ends(&entry)))
     }
 
@@ -241,7 +251,7 @@ impl Sweep<'_> {
         }
         for epoch in 0..=epoch_of(last) {
             let fence = layout::fence(id, epoch);
-            if self.bucket.get(&fence).await?.is_none() {
+            if within(self.bucket, fence.as_ref(), self.bucket.get(&fence)).await?.is_none() {
                 let mark = if *fate == FolderFate::NeverNamed { NEVER_NAMED } else { b"{}\n" };
                 self.bucket.put_if_absent_decided(&fence, Bytes::from_static(mark)).await?;
             }
@@ -252,18 +262,24 @@ impl Sweep<'_> {
         }
         failpoint::hit("mid_vacuum");
         // Ends with the folder: nobody adds to it for long.
-        let objects = self.bucket.delete_prefix(&format!("{folder}/")).await?;
+        let within_it = format!("{folder}/");
+        let deleted = self.bucket.delete_prefix(&within_it);
+        let Some(objects) = apiary_core::within(self.bucket.clock().as_ref(), FOLDER_TIME_MAX, deleted).await else {
+            return Err(LedgerError::Timeout { object: within_it, seconds: FOLDER_TIME_MAX.as_secs() });
+        };
+        let objects = objects?;
         tracing::info!(folder, objects, ?fate, "a folder without a name went");
         Ok(true)
     }
 
     /// Objects that probes left a day ago. 1 LIST, 1 DELETE for all.
     async fn probes(&self) -> Result<u64> {
-        let listed = self.bucket.list(layout::probes_prefix(), None, PROBES_MAX).await?;
+        let prefix = layout::probes_prefix();
+        let listed = within(self.bucket, prefix, self.bucket.list(prefix, None, PROBES_MAX)).await?;
         let old = listed.iter().filter(|object| self.now_ms - object.modified_ms > ms(folder::UNNAMED_AGE));
         let old = old.map(|object| Key::parse(&object.key)).collect::<apiary_bucket::Result<Vec<Key>>>()?;
         if self.options.run {
-            self.bucket.delete_all(&old).await?;
+            within(self.bucket, prefix, self.bucket.delete_all(&old)).await?;
         }
         Ok(old.len() as u64)
     }

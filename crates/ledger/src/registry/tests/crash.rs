@@ -3,7 +3,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use apiary_core::ManualClock;
+use apiary_core::{Clock, ManualClock};
 use apiary_faults::{Fault, FaultStore, MemoryStore, Op, Rule};
 
 use super::{
@@ -250,5 +250,31 @@ async fn a_frame_whose_name_may_still_arrive_is_not_deleted() {
         store.calm();
         store.land_late().await;
         assert_eq!(find(&bucket, "h.b.f").await.unwrap().version, Version(0));
+    }
+}
+
+/// One request of each kind is never answered, the nth for every n: each change and each sweep ends all the same.
+#[tokio::test]
+async fn a_request_that_is_never_answered_holds_nobody_up_for_ever() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for op in [Op::Get, Op::List, Op::Create, Op::Put, Op::Delete] {
+        for nth in 1..=12 {
+            let clock = ManualClock::new();
+            let memory = MemoryStore::new(Arc::new(clock.clone()));
+            let store = FaultStore::new(Arc::new(memory), 1, Arc::new(clock.clone()));
+            let bucket = Bucket::over(Arc::new(store.clone()), Arc::new(clock.clone()), Arc::new(SeededRng::new(1)));
+            let registry = clock.run(colony(&bucket, &["h", "h.b", "h.b.f"])).await;
+            store.script(Rule::on(op, Fault::Hang).nth(nth));
+            let work = async {
+                let _ = registry.create_frame(&at("h.b.g"), &plain()).await;
+                let _ = registry.rename_frame(&at("h.b.g"), &at("h.b.i")).await;
+                let _ = registry.drop_frame(&at("h.b.f"), None).await;
+                clock.sleep(8 * DAY).await;
+                let options = crate::VacuumOptions { run: true, ..Default::default() };
+                let _ = crate::sweep(&bucket, &registry, &options).await;
+            };
+            let ended = clock.run(apiary_core::within(&clock, 10 * DAY, work)).await;
+            assert!(ended.is_some(), "the {nth}th {op:?} was never answered, and nothing ended");
+        }
     }
 }
