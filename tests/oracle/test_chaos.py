@@ -103,7 +103,8 @@ class Chaos:
         self.colony.coordinator = self.coordinators[0]
 
     def leftovers(self) -> list[str]:
-        return [str(path.relative_to(self.board)) for path in self.board.rglob("*") if path.is_file()]
+        # os.walk forgives folders that vanish meanwhile.
+        return [f"{folder}/{name}" for folder, _, names in os.walk(self.board) for name in names]
 
 
 def start_of(is_worker: bool, number: int) -> tuple[str]:

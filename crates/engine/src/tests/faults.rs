@@ -204,9 +204,9 @@ async fn a_query_that_runs_too_long_says_so_and_leaves_nothing() {
 
 /// A colony on a store on which things go wrong.
 async fn on_faults(seed: u64) -> (Colony, FaultStore) {
-    let clock = Arc::new(SystemClock);
-    let faults = FaultStore::new(Arc::new(MemoryStore::new(clock.clone())), seed, clock.clone());
-    let colony = Colony::over(Bucket::over(Arc::new(faults.clone()), clock, Arc::new(SeededRng::new(seed))));
+    let clock = || Arc::new(SystemClock);
+    let faults = FaultStore::new(Arc::new(MemoryStore::new(clock())), seed, clock());
+    let colony = Colony::over(Bucket::over(Arc::new(faults.clone()), clock(), Arc::new(SeededRng::new(seed))));
     colony.fill().await;
     (colony, faults)
 }
