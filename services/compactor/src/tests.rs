@@ -12,7 +12,7 @@ use apiary_proto::{
     Client,
     v1::{VacuumReport, VacuumRequest},
 };
-use apiary_swarm::behaviour::temperature::Regime;
+use apiary_swarm::{ColonyFormat, behaviour::temperature::Regime};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use futures::stream;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ fn rows(from: i64) -> RecordBatch {
 /// A bucket of frames with some small cells each.
 async fn bucket_of(paths: &[&FramePath], appends: i64) -> (Bucket, Registry, Frames) {
     let bucket = Bucket::in_memory();
+    // What holds a colony says so before it holds anything else.
+    ColonyFormat::load_or_create(&bucket).await.unwrap();
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
     let settings = IngestSettings { chamber_bytes: 256 << 20, node: "test".to_owned() };
     let ingest = Ingest::new(bucket.clone(), registry.clone(), frames.clone(), settings);
@@ -107,6 +109,7 @@ async fn care_of_an_idle_colony_costs_few_requests() {
     let (clock, folder) = (ManualClock::new(), tempfile::tempdir().unwrap());
     let memory = MemoryStore::new(Arc::new(clock.clone()));
     let bucket = Bucket::over(Arc::new(memory), Arc::new(clock.clone()), Arc::new(SeededRng::new(1)));
+    clock.run(ColonyFormat::load_or_create(&bucket)).await.unwrap();
     let (registry, frames) = (Registry::new(bucket.clone()), Frames::new(bucket.clone()));
     let settings = IngestSettings { chamber_bytes: 256 << 20, node: "test".to_owned() };
     let ingest = Ingest::new(bucket.clone(), registry.clone(), frames.clone(), settings);
