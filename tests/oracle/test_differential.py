@@ -49,8 +49,9 @@ def write(session: Apiary, world: int, tables: list[Table]) -> datafusion.Sessio
     return context
 
 
-def ask(session: Apiary, execution: str, sql: str) -> list[tuple]:
+def ask(session: Apiary, execution: str, sql: str, partitions: str = "default") -> list[tuple]:
     session.sql(f"SET execution = {execution}")
+    session.sql(f"SET target_partitions = {partitions}")
     got = session.sql(sql).to_arrow()
     return list(zip(*(column.to_pylist() for column in got.columns), strict=True))
 
@@ -76,9 +77,11 @@ def test_random_statements_give_the_rows_of_datafusion(session: Apiary, world: i
             except ApiaryError as error:
                 assert error.code != "INTERNAL", f"{error}\n{told}"
             continue
-        for execution in ("local", "board") if number % BOARD_EVERY == 0 else ("local",):
+        # On the board as many tasks as the bytes are worth, and one for each of six partitions.
+        board = (("board", "default"), ("board", "6")) if number % BOARD_EVERY == 0 else ()
+        for execution, partitions in (("local", "default"), *board):
             try:
-                got = ask(session, execution, sql)
+                got = ask(session, execution, sql, partitions)
             except ApiaryError as error:
                 raise AssertionError(f"{execution}: {error}\n{told}") from error
             assert_same_rows(got, wanted, f"{execution}: {told}", in_order=" ORDER BY " in sql and "OVER" not in sql)

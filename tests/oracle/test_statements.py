@@ -51,8 +51,10 @@ def test_there_are_two_hundred_statements_at_least() -> None:
 def test_the_board_and_the_local_way_give_the_rows_of_datafusion(session: Apiary, context, file: str, sql: str) -> None:
     wanted = rows_of(context, sql)
     superset = rows_of(context, LIMIT.sub("", sql)) if file == "limits" else []
-    for execution in ("board", "local"):
+    # As many tasks as the bytes are worth, and one for each of six partitions.
+    for execution, partitions in (("board", "default"), ("board", "6"), ("local", "default")):
         session.sql(f"SET execution = {execution}")
+        session.sql(f"SET target_partitions = {partitions}")
         result = session.sql(sql)
         got = result.to_arrow()
         rows = list(zip(*(column.to_pylist() for column in got.columns), strict=True))

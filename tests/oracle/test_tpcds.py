@@ -72,8 +72,10 @@ def session(files: Path, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_the_board_and_the_local_way_give_the_rows_of_datafusion(session: Apiary, answers: dict, name: str) -> None:
-    for execution in ("board", "local"):
+    # As many tasks as the bytes are worth, and one for each of six partitions.
+    for execution, partitions in (("board", "default"), ("board", "6"), ("local", "default")):
         session.sql(f"SET execution = {execution}")
+        session.sql(f"SET target_partitions = {partitions}")
         result = session.sql(STATEMENTS[name])
         assert_same_rows(result.fetchall(), answers[name], f"{name} on the {execution} way")
         assert result.stats.execution == execution, f"{name}: {result.stats}"

@@ -49,10 +49,13 @@ def run_by_several(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> 
     raise AssertionError(f"q{number} was done by one worker alone, five times: {stats}")
 
 
-def session(it: Colony, execution: str) -> Apiary:
+def session(it: Colony, execution: str, partitions: str = "6") -> Apiary:
+    """A session whose stages have one task for each of six partitions; by default tasks follow the bytes, and these
+    frames are small."""
     ap = Apiary.connect(it.url)
     ap.sql("USE tpch.main")
     ap.sql(f"SET execution = {execution}")
+    ap.sql(f"SET target_partitions = {partitions}")
     return ap
 
 
@@ -78,6 +81,16 @@ def test_three_workers_give_the_rows_of_duckdb(three_workers: Colony, answers: d
     with session(three_workers, "board") as ap:
         for number in QUERIES:
             run_by_several(ap, number, answers)
+
+
+def test_small_stages_are_few_and_give_the_same_rows(three_workers: Colony, answers: dict) -> None:
+    with session(three_workers, "board") as fine, session(three_workers, "board", "default") as coarse:
+        for number in QUERIES:
+            many, few = run(fine, number, answers), run(coarse, number, answers)
+            assert few.execution == "board", f"q{number}: {few}"
+            assert (few.stages, few.tasks) <= (many.stages, many.tasks), f"q{number}: {few} {many}"
+            # Frames of a few bytes need no stage of their own: what is left are exchanges, each by one task.
+            assert few.tasks == few.stages, f"q{number}: {few}"
 
 
 def test_a_worker_killed_with_a_live_claim_changes_no_row(

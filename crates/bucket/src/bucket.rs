@@ -6,15 +6,13 @@
 use std::{
     fmt,
     ops::Range,
-    path::Path as FilePath,
     sync::{Arc, Mutex},
 };
 
 use apiary_core::{Clock, Rng, SystemClock, SystemRng};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, memory::InMemory};
-use tokio::io::AsyncReadExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory};
 
 use crate::{
     cached::Cached,
@@ -63,12 +61,6 @@ impl From<ObjectMeta> for Listed {
         Self { key: meta.location.into(), size: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
     }
 }
-
-/// Larger files go up in parts of this size, a few at a time.
-const PART_BYTES: usize = 8 * 1024 * 1024;
-
-/// Parts of one upload in flight: enough to fill a link, few enough for a small machine's memory.
-const PARTS_IN_FLIGHT_MAX: usize = 4;
 
 /// Most objects that one [`Bucket::delete_prefix`] deletes.
 const DELETE_PREFIX_OBJECTS_MAX: usize = 1_000_000;
@@ -177,6 +169,12 @@ impl Bucket {
         &self.opened.uri
     }
 
+    /// Whether it is a folder, so that bytes cost no network.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        self.opened.folder.is_some()
+    }
+
     /// Whether other processes can see it: false only for memory.
     #[must_use]
     pub fn is_shared(&self) -> bool {
@@ -261,34 +259,6 @@ impl Bucket {
         written.map(drop).map_err(|error| BucketError::store("write", key.as_str(), error))
     }
 
-    /// Writes a local file to an object and returns its bytes. 1 PUT, or above 8 MiB one for each 8 MiB and two
-    /// more; holds at most five parts in memory. A failed upload, or one that is dropped half way, leaves no object.
-    pub async fn put_file(&self, key: &Key, file: &FilePath) -> Result<u64> {
-        let io = |operation| move |source| BucketError::Io { operation, path: file.to_owned(), source };
-        let mut source = tokio::fs::File::open(file).await.map_err(io("open"))?;
-        let mut part = read_part(&mut source).await.map_err(io("read"))?;
-        if part.len() < PART_BYTES {
-            let bytes = part.len() as u64;
-            self.put(key, part).await?;
-            return Ok(bytes);
-        }
-        let failed = |error| BucketError::store("upload", key.as_str(), error);
-        let upload = self.store.put_multipart(&key.to_path()?).await.map_err(failed)?;
-        let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, PART_BYTES)));
-        let mut bytes = 0;
-        // Ends with the file: the store's own limit of 10 000 parts is 80 GB.
-        while let Some(parts) = upload.0.as_mut().filter(|_| !part.is_empty()) {
-            bytes += part.len() as u64;
-            parts.wait_for_capacity(PARTS_IN_FLIGHT_MAX).await.map_err(failed)?;
-            parts.put(part);
-            part = read_part(&mut source).await.map_err(io("read"))?;
-        }
-        if let Some(whole) = upload.0.take() {
-            whole.finish().await.map_err(failed)?;
-        }
-        Ok(bytes)
-    }
-
     /// At most `max` objects below the folder `prefix`, in lexical order of their keys, of those after the key
     /// `after`, which need not be there. 1 LIST for each 1 000 (see [`Bucket::list_is_ordered`]).
     pub async fn list(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<Vec<Listed>> {
@@ -368,24 +338,4 @@ impl Bucket {
         }
         Ok(deleted)
     }
-}
-
-/// An upload under way. Dropped before its end it is taken back: a store keeps, and charges for, the parts of an upload
-/// that nobody ends.
-struct Upload(Option<WriteMultipart>);
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            // One request, which its caller, gone by now, cannot wait for.
-            runtime.spawn(async move { upload.abort().await.ok() });
-        }
-    }
-}
-
-/// The next part of a file; shorter than [`PART_BYTES`] only at its end.
-async fn read_part(source: &mut tokio::fs::File) -> std::io::Result<Bytes> {
-    let mut part = Vec::with_capacity(PART_BYTES);
-    source.take(PART_BYTES as u64).read_to_end(&mut part).await?;
-    Ok(Bytes::from(part))
 }

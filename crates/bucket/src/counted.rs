@@ -83,9 +83,9 @@ impl Counters {
         self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn put(&self, bytes: usize) {
+    pub(crate) fn put(&self, bytes: u64) {
         self.puts.fetch_add(1, Ordering::Relaxed);
-        self.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -131,7 +131,7 @@ fn count_pages(
 #[async_trait]
 impl ObjectStore for Counted {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.counters.put(payload.content_length());
+        self.counters.put(payload.content_length() as u64);
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -201,7 +201,7 @@ struct CountedUpload {
 #[async_trait]
 impl MultipartUpload for CountedUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.counters.put(data.content_length());
+        self.counters.put(data.content_length() as u64);
         self.inner.put_part(data)
     }
 

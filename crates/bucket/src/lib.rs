@@ -16,6 +16,7 @@ mod local;
 mod near;
 mod open;
 mod probe;
+mod put_file;
 mod store_clock;
 pub mod sums;
 mod uri;

@@ -34,6 +34,8 @@ pub(crate) struct Opened {
     pub(crate) is_shared: bool,
     /// Whether a request is a system call at most.
     pub(crate) is_local: bool,
+    /// The folder that it is, if it is one.
+    pub(crate) folder: Option<LocalStore>,
 }
 
 /// What the first contact needs to say what is wrong.
@@ -55,7 +57,7 @@ impl Opened {
 
     /// A store from outside, for tests.
     pub(crate) fn given(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true }
+        Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true, folder: None }
     }
 }
 
@@ -109,8 +111,9 @@ pub(crate) fn open(uri: &str, rng: &dyn Rng, may_make: bool) -> Result<Opened> {
             }
             let place = Place::open(&folder, rng.next_u64()).map_err(io)?;
             let uri = Url::from_file_path(place.root()).map_or_else(|()| uri.to_owned(), |url| url.to_string());
-            let store = Arc::new(LocalStore::new(place));
-            Ok(Opened { store, remote: None, uri, is_shared: true, is_local: true })
+            let store = LocalStore::new(place);
+            let folder = Some(store.clone());
+            Ok(Opened { store: Arc::new(store), remote: None, uri, is_shared: true, is_local: true, folder })
         }
         Location::Remote(remote) => open_remote(&remote),
     }
@@ -146,7 +149,7 @@ fn open_remote(remote: &Remote) -> Result<Opened> {
         has_credentials: work.has_credentials,
     };
     let store = rooted(work.store, &remote.prefix);
-    Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false })
+    Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false, folder: None })
 }
 
 fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {

@@ -3,11 +3,13 @@
 //! A piece is a byte range that holds one or more whole Arrow IPC streams, one after the other (a writer that
 //! spilled leaves several). It is fetched in chunks, a few ahead of the decoder, so memory is bounded by
 //! [`CHUNK_BYTES`] times [`CHUNKS_AHEAD`] whatever its size. Sources in order: bytes that came with the task, this
-//! node's own scratch file, a ranged GET from the bucket.
+//! node's own scratch file, a ranged GET from the bucket. Each chunk of a file is held against its sum before it is
+//! decoded: a scratch file that is damaged is passed over, what came damaged from the bucket is asked for once more, and
+//! then it is an error that names the object.
 //!
 //! Rows keep their order within a piece and pieces theirs: a merge above relies on it.
 
-use std::{collections::VecDeque, ops::Range, path::PathBuf};
+use std::{collections::VecDeque, ops::Range, path::PathBuf, sync::Arc};
 
 use apiary_bucket::{Bucket, BucketError, Key};
 use apiary_swarm::{Board, TaskId};
@@ -22,10 +24,14 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{EngineError, pieces, views};
+use crate::{
+    EngineError, pieces,
+    sums::{self, CHUNK_BYTES},
+    views,
+};
 
-/// What one request fetches at most.
-const CHUNK_BYTES: u64 = 4 << 20;
+/// How often a chunk is asked for: what is damaged in the bucket stays so.
+const FETCHES_MAX: usize = 2;
 
 /// How many requests are under way ahead of the decoder.
 const CHUNKS_AHEAD: usize = 4;
@@ -37,6 +43,8 @@ pub(crate) struct Piece {
     pub(crate) bytes: u64,
     /// How many rows its writer put into it, if that is known.
     pub(crate) rows: Option<u64>,
+    /// The sum of each chunk, of a piece that lies in a file.
+    pub(crate) sums: Arc<[u32]>,
     /// Where it is.
     pub(crate) source: Source,
 }
@@ -75,21 +83,22 @@ struct Chunk {
 
 fn chunks(bucket: Bucket, pieces: Vec<Piece>) -> impl Stream<Item = DataFusionResult<Chunk>> + Send {
     let ranges = pieces.into_iter().flat_map(|piece| {
-        let (bytes, rows) = (piece.bytes, piece.rows);
+        let (bytes, rows, sums) = (piece.bytes, piece.rows, piece.sums);
         let starts = (0..bytes.div_ceil(CHUNK_BYTES)).map(|n| n * CHUNK_BYTES);
         let range = move |start| start..bytes.min(start + CHUNK_BYTES);
-        starts.map(move |start| (piece.source.clone(), range(start), range(start).end == bytes, rows))
+        let sum = move |start| sums.get((start / CHUNK_BYTES) as usize).copied();
+        starts.map(move |start| (piece.source.clone(), range(start), sum(start), range(start).end == bytes, rows))
     });
     stream::iter(ranges)
-        .map(move |(source, range, last, rows)| {
+        .map(move |(source, range, sum, last, rows)| {
             let bucket = bucket.clone();
-            async move { Ok(Chunk { bytes: fetch(&bucket, &source, range).await?, last, rows }) }
+            async move { Ok(Chunk { bytes: fetch(&bucket, &source, range, sum).await?, last, rows }) }
         })
         .buffered(CHUNKS_AHEAD)
 }
 
-/// Bytes `range` of a piece. At most 1 GET.
-async fn fetch(bucket: &Bucket, source: &Source, range: Range<u64>) -> DataFusionResult<Bytes> {
+/// Bytes `range` of a piece, which have this `sum`. 1 GET at most, and 1 more if what came is damaged.
+async fn fetch(bucket: &Bucket, source: &Source, range: Range<u64>, sum: Option<u32>) -> DataFusionResult<Bytes> {
     match source {
         Source::Inline(body) => Ok(body.slice(range.start as usize..range.end as usize)),
         Source::Done { task, file, offset } => {
@@ -99,19 +108,33 @@ async fn fetch(bucket: &Bucket, source: &Source, range: Range<u64>) -> DataFusio
         }
         Source::Object { key, local, offset } => {
             let range = offset + range.start..offset + range.end;
+            let sum = sum.ok_or_else(|| corrupt(format!("a piece of '{key}' has no checksum")))?;
             if let Some(path) = local
                 && let Some(body) = read_local(path.clone(), range.clone()).await
+                && sums::is_whole(&body, sum)
             {
                 return Ok(body);
             }
-            let body = bucket.get_range(key, range.clone()).await;
-            let body = body.map_err(|error: BucketError| DataFusionError::External(Box::new(error)))?;
-            match body.len() as u64 == range.end - range.start {
-                true => Ok(body),
-                false => Err(corrupt(format!("'{key}' is shorter than its writer said"))),
-            }
+            fetch_whole(bucket, key, range, sum).await
         }
     }
+}
+
+/// A range of an object that has this sum. What was damaged on its way may come whole the second time.
+async fn fetch_whole(bucket: &Bucket, key: &Key, range: Range<u64>, sum: u32) -> DataFusionResult<Bytes> {
+    let mut found = 0;
+    for _ in 0..FETCHES_MAX {
+        let body = bucket.get_range(key, range.clone()).await;
+        let body = body.map_err(|error: BucketError| DataFusionError::External(Box::new(error)))?;
+        if sums::is_whole(&body, sum) {
+            return Ok(body);
+        }
+        found = body.len() as u64;
+    }
+    Err(corrupt(match found == range.end - range.start {
+        true => format!("bytes {} to {} of '{key}' do not match their checksum", range.start, range.end),
+        false => format!("'{key}' is shorter than its writer said"),
+    }))
 }
 
 /// A range of a local file, or `None` if it is not (or no longer) there as a whole: the bucket has it too.
@@ -238,8 +261,6 @@ fn rename(batch: RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatc
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use datafusion::arrow::{
         array::Int64Array,
         datatypes::{DataType, Field, Schema},
@@ -276,7 +297,7 @@ mod tests {
     }
 
     fn inline(body: Bytes) -> Piece {
-        Piece { bytes: body.len() as u64, rows: None, source: Source::Inline(body) }
+        Piece { bytes: body.len() as u64, rows: None, sums: Arc::default(), source: Source::Inline(body) }
     }
 
     #[tokio::test]
@@ -297,9 +318,51 @@ mod tests {
         let stored = [Bytes::from_static(b"head"), body.clone(), Bytes::from_static(b"tail")].concat();
         bucket.put(&key, stored.into()).await.unwrap();
         let source = Source::Object { key, local: Some("/nowhere".into()), offset: 4 };
-        let read =
-            numbers(vec![Piece { bytes: body.len() as u64, rows: Some(1_600_000), source }], bucket).await.unwrap();
+        let sums = body.chunks(CHUNK_BYTES as usize).map(crc32fast::hash).collect();
+        let piece = Piece { bytes: body.len() as u64, rows: Some(1_600_000), sums, source };
+        let read = numbers(vec![piece], bucket).await.unwrap();
         assert_eq!(read, (0..1_600_000).collect::<Vec<_>>());
+    }
+
+    /// A stored piece, perhaps with a copy on this node's disk, which are what they should be or damaged.
+    async fn stored(bucket_has: &Bytes, disk_has: Option<&Bytes>, sum: Option<u32>) -> DataFusionResult<Vec<i64>> {
+        let (bucket, folder) = (Bucket::in_memory(), tempfile::tempdir().unwrap());
+        let query = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let key = apiary_bucket::layout::out(&query, 1, 0, "0123456789abcdef", "0/data.arrow");
+        bucket.put(&key, bucket_has.clone()).await.unwrap();
+        let local = folder.path().join("data.arrow");
+        if let Some(body) = disk_has {
+            std::fs::write(&local, body).unwrap();
+        }
+        let source = Source::Object { key, local: Some(local), offset: 0 };
+        let piece = Piece { bytes: bucket_has.len() as u64, rows: None, sums: sum.into_iter().collect(), source };
+        numbers(vec![piece], bucket).await
+    }
+
+    #[tokio::test]
+    async fn a_flipped_bit_between_two_stages_is_an_error_that_names_the_object() {
+        let body = ipc(1, 2, 10);
+        let sum = Some(crc32fast::hash(&body));
+        assert_eq!(stored(&body, None, sum).await.unwrap().len(), 20);
+        for at in 0..body.len() {
+            let mut damaged = body.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            let error = stored(&damaged.into(), None, sum).await.unwrap_err().to_string();
+            assert!(error.contains("out/1/0@0123456789abcdef/0/data.arrow' do not match"), "{at}: {error}");
+        }
+        let error = stored(&body, None, None).await.unwrap_err().to_string();
+        assert!(error.contains("no checksum"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_scratch_file_is_passed_over_for_the_bucket() {
+        let body = ipc(1, 2, 10);
+        let mut damaged = body.to_vec();
+        damaged[body.len() / 2] ^= 1;
+        let damaged = Bytes::from(damaged);
+        let sum = Some(crc32fast::hash(&body));
+        assert_eq!(stored(&body, Some(&damaged), sum).await.unwrap().len(), 20);
+        assert_eq!(stored(&damaged, Some(&body), sum).await.unwrap().len(), 20);
     }
 
     #[tokio::test]

@@ -6,9 +6,10 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
+use apiary_bucket::Bucket;
 use ballista_core::{
     config::{
-        BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES,
+        BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BALLISTA_SHUFFLE_COMPRESSION_CODEC,
         BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
     },
     extension::SessionConfigExt,
@@ -81,6 +82,12 @@ fn build_bytes(join: &HashJoinExec) -> u64 {
         PartitionMode::Partitioned => bytes / (build.output_partitioning().partition_count().max(1) as u64),
         _ => bytes,
     }
+}
+
+/// What a task's writers do with the bytes: a folder takes them as they are, over a network less is faster.
+pub(crate) fn for_bucket(config: SessionConfig, bucket: &Bucket) -> SessionConfig {
+    let codec = if bucket.is_folder() { "none" } else { "lz4" };
+    config.set_str(BALLISTA_SHUFFLE_COMPRESSION_CODEC, codec)
 }
 
 /// Every option of a fresh board configuration, against which [`differences`] compares.

@@ -5,7 +5,8 @@
 //!        ▼
 //!   events ──▶ QueryRun ──▶ actions: publish, mark lost, finish, fail
 //!        ▲                                   │
-//!        └────────── wait a little ◀─────────┘   10–100 ms on a local bucket, 50–500 ms on a remote one
+//!        └────────── wait a little ◀─────────┘   10–100 ms on a local bucket, 50–500 ms on a remote one, or until a
+//!                                                worker says that a task has ended: then its `done` alone is read
 //! ```
 //!
 //! Everything the loop knows stands on the board, so a coordinator that is given a query that is already there goes
@@ -13,14 +14,14 @@
 //! `owner` epoch than its own, or its own gone, stops at once and touches nothing.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use apiary_core::QueryId;
 use apiary_swarm::{AttemptId, Board, TaskId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     query_run::{Action, Attempt, Event, Failure, QueryRun},
     result_stream::Finished,
     stages::StagePlans,
+    wake::{self, TaskEnd},
 };
 
 /// How often claims are compared with the world, cancels looked for, and the owner checked.
@@ -79,7 +81,7 @@ impl Drive {
         // Whoever has taken the query over needs all that stands on the board, and no word that it is over.
         let mut ours = !matches!(end, Ok(End::Superseded));
         match end {
-            Ok(End::Finished) => {}
+            Ok(End::Finished) => drop(self.finished.send(Ok(None))),
             Ok(End::Superseded) => drop(self.finished.send(Err(open::superseded(&self.query)))),
             Err(error) => {
                 let why = error.to_string();
@@ -110,6 +112,7 @@ impl Drive {
         mut takes: watch::Receiver<u32>,
     ) -> Result<End> {
         let mut pace = Pace::of(self.env.bucket.uri());
+        let mut ends = wake::listen_to_ends();
         let (mut cared, mut failures) = (Duration::ZERO, 0);
         let mut events = Vec::new();
         // Whoever takes a query over sees first what is there. What this look misses is only said twice.
@@ -130,10 +133,14 @@ impl Drive {
             }
             self.publish_delayed().await?;
             self.report();
-            self.wait(pace.next(busy), cancel, gone, &mut takes).await;
+            let ended = self.wait(pace.next(busy), cancel, gone, &mut takes, &mut ends).await;
             let now = self.now();
             let care = now.saturating_sub(cared) >= CARE_INTERVAL;
-            match self.look(care, &mut events).await {
+            let looked = match ended.is_empty() || care {
+                true => self.look(care, &mut events).await,
+                false => self.read_done(ended, &mut events).await,
+            };
+            match looked {
                 Ok(()) => failures = 0,
                 Err(error) if failures >= LOOKS_FAILED_MAX || !error.kind().is_retryable() => return Err(error),
                 Err(_) => failures += 1,
@@ -163,13 +170,15 @@ impl Drive {
         self.env.bucket.clock().monotonic()
     }
 
+    /// Waits, and says which tasks are said to have ended. What is said of none means: look at the board.
     async fn wait(
         &self,
         pause: Duration,
         cancel: &CancellationToken,
         gone: &CancellationToken,
         takes: &mut watch::Receiver<u32>,
-    ) {
+        ends: &mut broadcast::Receiver<TaskEnd>,
+    ) -> BTreeSet<(u32, u32)> {
         let taken = async {
             if takes.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -180,6 +189,27 @@ impl Drive {
             () = cancel.cancelled() => {}
             () = gone.cancelled() => {}
             () = taken => {}
+            ended = self.next_end(ends) => return ended,
+        }
+        BTreeSet::new()
+    }
+
+    /// The next tasks of this query that are said to have ended and are not known to: all that were said by then.
+    async fn next_end(&self, ends: &mut broadcast::Receiver<TaskEnd>) -> BTreeSet<(u32, u32)> {
+        let mut ended = BTreeSet::new();
+        loop {
+            let said = match ended.is_empty() {
+                true => ends.recv().await.ok(),
+                false => ends.try_recv().ok(),
+            };
+            match said.map(|end| end.task) {
+                Some(task) if task.query == self.query && !self.done.contains_key(&(task.stage, task.task)) => {
+                    ended.insert((task.stage, task.task));
+                }
+                Some(_) => {}
+                // Too many were said at once, or nobody is left to say more: a look finds what there is.
+                None => return ended,
+            }
         }
     }
 
@@ -195,7 +225,7 @@ impl Drive {
         let mut orders = Vec::new();
         for action in actions {
             match action {
-                Action::PublishStage { stage } => self.open_stage(stage)?,
+                Action::PublishStage { stage, tasks, folded } => self.open_stage(stage, tasks, &folded)?,
                 Action::PublishTask { attempt, avoid, remedy, wait } => {
                     let order = Order { attempt, avoid, remedy };
                     if wait.is_zero() { orders.push(order) } else { self.delayed.push((self.now() + wait, order)) }
@@ -234,10 +264,11 @@ impl Drive {
         }
     }
 
-    fn open_stage(&mut self, id: u32) -> Result<()> {
-        let stage = self.plans.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")))?;
-        let plan = stage.resolve(&pieces::locations(&self.query, &self.done, &stage.inputs))?;
-        self.open.insert(id, OpenStage { plan, sql: stage.sql.clone() });
+    fn open_stage(&mut self, id: u32, tasks: u32, folded: &[u32]) -> Result<()> {
+        let inputs = self.plans.inputs(id, folded);
+        let plan = self.plans.resolve(id, folded, &pieces::locations(&self.query, &self.done, &inputs))?;
+        let sql = self.plans.stage(id).map(|stage| stage.sql.clone()).unwrap_or_default();
+        self.open.insert(id, OpenStage { plan, sql, tasks });
         Ok(())
     }
 

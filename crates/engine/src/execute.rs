@@ -10,28 +10,15 @@
 //! caught, cancelling and deadlines end the plan's input. Two attempts at a task share nothing but the key of the
 //! one `done` that the first of them gets.
 
-use std::{
-    collections::BTreeMap,
-    panic::AssertUnwindSafe,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
-use apiary_bucket::{Bucket, Counters, layout};
-use apiary_core::{Incarnation, NodeId, QueryId, limits::INLINE_BYTES_MAX};
+use apiary_bucket::{Bucket, Counters};
+use apiary_core::{Incarnation, NodeId, QueryId};
 use apiary_swarm::{
     AttemptId, Board, TaskId,
-    board::{
-        ClaimRecord, DoneRecord, FailedRecord, FailureCause, InlineFile, MemoryReport, OutputPiece, TaskMetrics,
-        TaskObject,
-    },
+    board::{ClaimRecord, DoneRecord, FailedRecord, FailureCause, MemoryReport, TaskMetrics, TaskObject},
 };
-use ballista_core::{
-    JobId,
-    execution_plans::{create_shuffle_path, sort_shuffle::ShuffleIndex},
-    serde::protobuf::ShuffleWritePartition,
-};
+use ballista_core::{JobId, serde::protobuf::ShuffleWritePartition};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
 use datafusion::{execution::runtime_env::RuntimeEnv, prelude::SessionContext};
 use futures::FutureExt;
@@ -39,10 +26,12 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, Result, cause, codec, comb_reader, config, last_word,
+    EngineError, Result, cause, codec, comb_reader, config, filters, last_word,
+    output::Work,
     pieces::{self, TaskExtra},
     room::Room,
     tap, task_cells,
+    wake::{self, TaskEnd},
 };
 
 /// Below this a chamber is small: smaller batches and a smaller reserve for merging spilled runs.
@@ -128,10 +117,15 @@ impl TaskRunner {
                     FailureCause::Cancelled => board.unclaim(id).await?,
                     _ => last_word::insist(&self.bucket, cancel, || board.mark_failed(id, &failed)).await.map(drop)?,
                 }
+                self.tell(id);
                 tracing::warn!(attempt = %id, cause = ?failed.cause, message = %failed.message, "attempt failed");
                 Ok(Outcome::Failed(failed.cause))
             }
         }
+    }
+
+    fn tell(&self, id: &AttemptId) {
+        wake::ended(TaskEnd { bucket: self.bucket.uri().to_owned(), task: id.task });
     }
 
     /// Deletes what this node kept of a query that is over.
@@ -157,6 +151,7 @@ impl TaskRunner {
             return Ok(Outcome::Failed(FailureCause::Cancelled));
         }
         if last_word::insist(&self.bucket, cancel, || board.mark_done(&id.task, done)).await? {
+            self.tell(id);
             return Ok(Outcome::Done(done.cost()));
         }
         self.clean(&id.task, &done.nonce).await;
@@ -212,7 +207,9 @@ impl TaskRunner {
             let written = self.execute(task, &id, &work, room).await?;
             let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
             done.pieces = work.pieces(&id.task, &written)?;
-            self.keep(task, &id.task, &work, &mut done).await?;
+            if work.keep(&id.task, task.inline_output, &mut done).await? {
+                self.clean(&id.task, nonce).await;
+            }
             Ok(done)
         };
         let mut done = self.watched(working, task, &work, cancel, drain).await?;
@@ -268,6 +265,7 @@ impl TaskRunner {
         task_cells::check(plan.as_ref(), &task.cells)?;
         let extra = TaskExtra::decode(task.extra.clone()).map_err(EngineError::decode)?;
         let plan = comb_reader::replace_readers(plan, &work.bucket, &id.task.query, &extra, &self.scratch)?;
+        let plan = filters::push_down(plan, context.copied_config().options())?;
         let plan = tap::put_under(plan, &work.stop)?;
         let stage = DefaultExecutionEngine::new().create_query_stage_exec(
             JobId::new(id.task.query.to_string()),
@@ -284,7 +282,7 @@ impl TaskRunner {
     /// A session of the task's own: its settings, its memory, its counted store.
     fn context(&self, task: &TaskObject, work: &Work, room: &Room) -> Result<SessionContext> {
         let settings: Vec<_> = task.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let mut config = config::rebuild(&settings)?;
+        let mut config = filters::within_a_task(config::for_bucket(config::rebuild(&settings)?, &work.bucket));
         if room.budget_bytes() < SMALL_CHAMBER_BYTES {
             let rows = config.batch_size().min(4096);
             config = config.with_batch_size(rows).with_sort_spill_reservation_bytes(4 << 20);
@@ -293,81 +291,6 @@ impl TaskRunner {
             .map_err(|error| EngineError::Attempt { cause: FailureCause::Other, message: error.to_string() })?;
         Ok(SessionContext::new_with_config_rt(config, runtime))
     }
-
-    /// Small output goes into `done`, the rest up to the bucket, where it outlives this node.
-    async fn keep(&self, task: &TaskObject, id: &TaskId, work: &Work, done: &mut DoneRecord) -> Result<()> {
-        let mut files: BTreeMap<String, u64> = BTreeMap::new();
-        for piece in &done.pieces {
-            let end = files.entry(piece.file.clone()).or_default();
-            *end = (*end).max(piece.offset + piece.bytes);
-        }
-        if task.inline_output && files.values().sum::<u64>() <= INLINE_BYTES_MAX as u64 {
-            for (file, end) in files {
-                let path = work.files.join(&file);
-                let mut body = tokio::fs::read(&path).await.map_err(|source| scratch_error(&path, source))?;
-                // Partitions without rows may lie behind: nobody reads them, and they count against the limit.
-                body.truncate(end as usize);
-                done.inline.push(InlineFile { file, body: body.into() });
-            }
-            self.clean(id, &done.nonce).await;
-            return Ok(());
-        }
-        for file in files.into_keys() {
-            let key = layout::out(&id.query, id.stage, id.task, &done.nonce, &file);
-            work.bucket.put_file(&key, &work.files.join(&file)).await?;
-        }
-        Ok(())
-    }
-}
-
-/// What one attempt has for itself.
-struct Work {
-    bucket: Bucket,
-    dir: PathBuf,
-    files: PathBuf,
-    stop: CancellationToken,
-}
-
-impl Work {
-    /// What Ballista's writers wrote, as byte ranges of files.
-    fn pieces(&self, task: &TaskId, written: &[ShuffleWritePartition]) -> Result<Vec<OutputPiece>> {
-        let mut indexes: BTreeMap<PathBuf, ShuffleIndex> = BTreeMap::new();
-        let mut pieces = Vec::new();
-        let job = JobId::new(task.query.to_string());
-        for part in written.iter().filter(|part| part.num_rows > 0) {
-            let (stage, partition) = (task.stage as usize, part.partition_id as usize);
-            let path = create_shuffle_path(&self.dir, &job, stage, partition, part.file_id, part.is_sort_shuffle)?;
-            let (offset, end) = if part.is_sort_shuffle {
-                let index = indexes.entry(path.clone()).or_insert(read_index(&path)?);
-                let (start, end) = index.get_partition_range(partition);
-                (start as u64, end as u64)
-            } else {
-                (0, std::fs::metadata(&path).map_err(|source| scratch_error(&path, source))?.len())
-            };
-            let file =
-                path.strip_prefix(&self.files).map_err(|_| EngineError::decode("a file lies outside its folder"))?;
-            pieces.push(OutputPiece {
-                partition: part.partition_id,
-                file: file.to_string_lossy().into_owned(),
-                file_id: part.file_id,
-                is_sort_shuffle: part.is_sort_shuffle,
-                rows: part.num_rows,
-                batches: part.num_batches,
-                bytes: end.saturating_sub(offset),
-                offset,
-            });
-        }
-        Ok(pieces)
-    }
-}
-
-fn read_index(data: &Path) -> Result<ShuffleIndex> {
-    let path = data.with_extension("arrow.index");
-    ShuffleIndex::read_from_file(&path).map_err(|error| scratch_error(&path, std::io::Error::other(error.to_string())))
-}
-
-fn scratch_error(path: &Path, source: std::io::Error) -> EngineError {
-    EngineError::Scratch { path: path.display().to_string(), source }
 }
 
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {

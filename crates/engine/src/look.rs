@@ -2,6 +2,8 @@
 //!
 //! A listing shows that objects are there; only new ones are read. What claims say is `claims.rs`'s.
 
+use std::collections::BTreeSet;
+
 use apiary_swarm::{BoardView, TaskId, board::DoneRecord};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -49,22 +51,29 @@ impl Drive {
     }
 
     async fn new_done(&mut self, view: &BoardView, events: &mut Vec<Event>) -> Result<()> {
-        let new = view.tasks.iter().filter(|(id, task)| task.done && !self.done.contains_key(id)).map(|(id, _)| *id);
+        let new = view.tasks.iter().filter(|(_, task)| task.done).map(|(id, _)| *id).collect();
+        self.read_done(new, events).await
+    }
+
+    /// Reads what is new of these tasks' results; of one that has none there is nothing to say. A GET for each.
+    pub(crate) async fn read_done(&mut self, mut new: BTreeSet<(u32, u32)>, events: &mut Vec<Event>) -> Result<()> {
+        new.retain(|id| !self.done.contains_key(id));
         let read = |(stage, task): (u32, u32)| {
             let (board, id) = (self.board.clone(), TaskId::new(self.query, stage, task));
             async move { Ok::<_, EngineError>(((stage, task), board.read_done(&id).await?)) }
         };
-        let reads: Vec<_> = new.map(read).collect();
+        let reads: Vec<_> = new.into_iter().map(read).collect();
         let records: Vec<_> = stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
         for ((stage, task), done) in records {
             let Some(mut done) = done else { continue };
             self.metrics.add(stage, task, &done);
             if stage == self.last {
-                self.finished.send(Ok((task, done.clone()))).ok();
+                self.finished.send(Ok(Some((task, done.clone())))).ok();
             }
+            let bytes = done.pieces.iter().map(|piece| piece.bytes).sum();
             self.lighten(stage, &mut done);
             self.done.insert((stage, task), done);
-            events.push(Event::TaskDone { stage, task });
+            events.push(Event::TaskDone { stage, task, bytes });
         }
         Ok(())
     }
@@ -111,7 +120,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{BoardEnv, NoNudges, StagePlans, pieces::DoneTasks, query_run::QueryRun};
+    use crate::{BoardEnv, Grain, NoNudges, StagePlans, pieces::DoneTasks, query_run::QueryRun};
 
     fn drive(bucket: &Bucket, query: QueryId) -> Drive {
         let schema = Arc::new(Schema::empty());
@@ -128,10 +137,10 @@ mod tests {
             },
             board: Board::new(bucket.clone()),
             query,
-            plans: StagePlans { stages: vec![], schema, ordered: false, settings: vec![] },
+            plans: StagePlans { stages: vec![], schema, ordered: false, settings: vec![], grain: Grain::FINE },
             last: 2,
             epoch: 1,
-            run: QueryRun::new(vec![], 1),
+            run: QueryRun::new(vec![], 1, Grain::FINE),
             started: Duration::ZERO,
             pointed: Duration::ZERO,
             superseded: false,
@@ -159,7 +168,7 @@ mod tests {
 
         let (mut drive, mut events) = (drive(&bucket, query), Vec::new());
         drive.look(false, &mut events).await.unwrap_err();
-        assert_eq!(events, [Event::TaskDone { stage: 1, task: 0 }]);
+        assert_eq!(events, [Event::TaskDone { stage: 1, task: 0, bytes: 0 }]);
 
         bucket.delete(&unreadable).await.unwrap();
         let failed = FailedRecord::by_worker(node, life, FailureCause::Store, "m");

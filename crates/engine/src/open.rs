@@ -25,7 +25,7 @@ use crate::{
     pieces::DoneTasks,
     query_run::{QueryRun, StageShape},
     result_stream::{self, Answer},
-    stages::StagePlans,
+    stages::{StagePlan, StagePlans},
 };
 
 /// Tasks of the last stage that are published ahead of the client, at least.
@@ -101,7 +101,6 @@ fn begin(
         bucket: env.bucket.clone(),
         query: id,
         stage: last,
-        tasks: plans.stages.last().map_or(0, |stage| stage.tasks),
         schema: SchemaRef::clone(&plans.schema),
         ordered: plans.ordered,
         batch_rows: board_config(1).batch_size(),
@@ -109,11 +108,16 @@ fn begin(
         taken,
         gone: gone.clone().drop_guard(),
     };
-    let shapes = plans.stages.iter().map(|s| StageShape { id: s.id, tasks: s.tasks, inputs: s.inputs.clone() });
+    let shape =
+        |s: &StagePlan| StageShape { id: s.id, tasks: s.tasks, scan_bytes: s.scan_bytes, inputs: s.inputs.clone() };
     let alive = (env.world)().into_iter().filter(|node| node.is_alive());
     let bees = alive.fold(0u32, |sum, node| sum.saturating_add(node.heartbeat.bees.total));
     let drive = Drive {
-        run: QueryRun::new(shapes.collect(), WINDOW_MIN.max(bees.saturating_mul(2))),
+        run: QueryRun::new(
+            plans.stages.iter().map(shape).collect(),
+            WINDOW_MIN.max(bees.saturating_mul(2)),
+            plans.grain,
+        ),
         timeout: Duration::from_millis(record.timeout_ms),
         started: env.bucket.clock().monotonic(),
         pointed: env.bucket.clock().monotonic(),

@@ -32,6 +32,7 @@ use crate::{
     EngineError, Result,
     comb::{Piece, Source},
     stages::Locations,
+    sums,
 };
 
 /// Most bytes of inline input that travel in one task object; what is beyond is read from the `done` objects.
@@ -55,6 +56,9 @@ struct InlineSlice {
     offset: u64,
     #[prost(bytes = "bytes", tag = "4")]
     body: Bytes,
+    /// A task of several partitions may write several files.
+    #[prost(string, tag = "5")]
+    file: String,
 }
 
 /// Results so far, by stage and task.
@@ -75,13 +79,14 @@ pub(crate) fn locations(query: &QueryId, done: &DoneTasks, stages: &[u32]) -> Lo
 }
 
 fn location(job: &JobId, stage: u32, task: u32, record: &DoneRecord, piece: &OutputPiece) -> PartitionLocation {
+    let sums = sums::to_text(&piece.sums);
     let inline = u8::from(record.inline.iter().any(|file| file.file == piece.file));
     PartitionLocation {
         map_partition_id: task as usize,
         partition_id: PartitionId::new(job, stage as usize, piece.partition as usize),
         executor_meta: ExecutorMetadata {
             id: record.nonce.clone(),
-            host: format!("{}:{}:{}:{inline}:{}", piece.offset, piece.bytes, piece.rows, piece.file),
+            host: format!("{}:{}:{}:{inline}:{sums}:{}", piece.offset, piece.bytes, piece.rows, piece.file),
             port: 0,
             grpc_port: 0,
             specification: ExecutorSpecification::default(),
@@ -102,12 +107,13 @@ struct Address<'a> {
     bytes: u64,
     rows: u64,
     inline: bool,
+    sums: &'a str,
     file: &'a str,
 }
 
 impl<'a> Address<'a> {
     fn of(location: &'a PartitionLocation) -> Option<Self> {
-        let mut parts = location.executor_meta.host.splitn(5, ':');
+        let mut parts = location.executor_meta.host.splitn(6, ':');
         Some(Self {
             stage: u32::try_from(location.partition_id.stage_id).ok()?,
             task: u32::try_from(location.map_partition_id).ok()?,
@@ -116,6 +122,7 @@ impl<'a> Address<'a> {
             bytes: parts.next()?.parse().ok()?,
             rows: parts.next()?.parse().ok()?,
             inline: parts.next()? == "1",
+            sums: parts.next()?,
             file: parts.next()?,
         })
     }
@@ -138,7 +145,8 @@ fn add_slices(plan: &dyn ExecutionPlan, done: &DoneTasks, extra: &mut TaskExtra,
         let slice = done.get(&(address.stage, address.task)).and_then(|done| inline_slice(done, &address));
         if let Some(body) = slice.filter(|body| body.len() <= *room) {
             *room -= body.len();
-            extra.slices.push(InlineSlice { stage: address.stage, task: address.task, offset: address.offset, body });
+            let (stage, task, offset) = (address.stage, address.task, address.offset);
+            extra.slices.push(InlineSlice { stage, task, offset, body, file: address.file.to_owned() });
         }
     }
 }
@@ -176,7 +184,10 @@ pub(crate) fn pieces_of(
     let piece = |location: &PartitionLocation| {
         let address = Address::of(location)
             .ok_or_else(|| EngineError::decode(format!("'{}' is no location", location.executor_meta.host)))?;
-        Ok(Piece { bytes: address.bytes, rows: Some(address.rows), source: source(&address, query, extra, scratch) })
+        let sums = sums::from_text(address.sums)
+            .ok_or_else(|| EngineError::decode(format!("'{}' are no checksums", address.sums)))?;
+        let source = source(&address, query, extra, scratch);
+        Ok(Piece { bytes: address.bytes, rows: Some(address.rows), sums: sums.into(), source })
     };
     reader.partition.iter().map(|locations| locations.iter().map(piece).collect()).collect()
 }
@@ -186,6 +197,7 @@ fn source(address: &Address<'_>, query: &QueryId, extra: &TaskExtra, scratch: &P
     if address.inline {
         let same = |slice: &&InlineSlice| {
             (slice.stage, slice.task, slice.offset) == (address.stage, address.task, address.offset)
+                && slice.file == address.file
                 && slice.body.len() as u64 == address.bytes
         };
         return match extra.slices.iter().find(same) {
@@ -211,7 +223,7 @@ pub(crate) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
                 offset: piece.offset,
             },
         };
-        Piece { bytes: piece.bytes, rows: Some(piece.rows), source }
+        Piece { bytes: piece.bytes, rows: Some(piece.rows), sums: piece.sums.clone().into(), source }
     };
     done.pieces.iter().map(piece).collect()
 }

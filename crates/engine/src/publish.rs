@@ -14,7 +14,7 @@ use apiary_swarm::{
     board::TaskObject,
 };
 use ballista_core::execution_plans::compute_global_output_partition_ids;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 
@@ -22,7 +22,8 @@ use crate::{
     BoardEnv, Result, codec,
     pieces::{self, DoneTasks},
     query_run::Attempt,
-    stages, task_cells,
+    stages::{self, sizing},
+    task_cells,
 };
 
 /// How many tasks are put on the board at once.
@@ -71,6 +72,15 @@ pub(crate) struct Order {
 pub(crate) struct OpenStage {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     pub(crate) sql: String,
+    pub(crate) tasks: u32,
+}
+
+impl OpenStage {
+    /// The partitions of one of its tasks.
+    fn partitions(&self, task: u32) -> Vec<usize> {
+        let input = self.plan.children().first().map_or(1, |input| input.output_partitioning().partition_count());
+        sizing::slice(u32::try_from(input).unwrap_or(u32::MAX), self.tasks, task).collect()
+    }
 }
 
 /// The query's share of every task.
@@ -85,7 +95,12 @@ pub(crate) struct Common<'a> {
 /// The object for an attempt. Pure but for CPU.
 pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order) -> Result<TaskObject> {
     let Attempt { stage: stage_id, task, attempt } = order.attempt;
-    let plan = stages::restrict(&stage.plan, task)?;
+    let partitions = stage.partitions(task);
+    // One task does all there is, and what was folded into the stage has partitions of its own.
+    let plan = match stage.tasks {
+        1 => Arc::clone(&stage.plan),
+        _ => stages::restrict(&stage.plan, &partitions)?,
+    };
     let mut cells = Vec::new();
     task_cells::cells_of(plan.as_ref(), &mut cells);
     let mut inputs = BTreeSet::new();
@@ -95,7 +110,7 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
         _ => 1,
     };
     let timeout = (ATTEMPT_TIMEOUT * factor).min(common.timeout).max(Duration::from_secs(1));
-    let output_ids = compute_global_output_partition_ids(&stage.plan, &[task as usize]);
+    let output_ids = compute_global_output_partition_ids(&stage.plan, &partitions);
     Ok(TaskObject {
         engine_version: codec::engine_version(),
         output_ids: output_ids.into_iter().map(|id| id as u64).collect(),

@@ -26,17 +26,25 @@
 //! The last stage is published in a window: a few tasks ahead of what the client has taken, so that a slow client
 //! slows the workers and no answer piles up in the bucket.
 //!
+//! How many tasks a stage has is decided when it opens, by what it will have to read (see [`Grain`]): a pure function of
+//! the plan and of its inputs' `done`, so that whoever takes the query over decides the same.
+//!
 //! What follows from a failure is [`abandonment`]'s to say: at most four attempts that count, and a task over which
 //! three nodes crashed is poison. What this file must never do: read a clock, the bucket or a plan. It knows stages
 //! as counts.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use apiary_core::NodeId;
 use apiary_swarm::{
     behaviour::abandonment::{self, ATTEMPTS_IN_ALL_MAX, Answer, Reason},
     board::{FailedRecord, FailureCause},
 };
+
+use crate::stages::sizing::Grain;
 
 mod words;
 
@@ -91,10 +99,28 @@ struct StageState {
     open: bool,
     published: u32,
     done: u32,
+    bytes: u64,
+    folded: Vec<u32>,
     tasks: Vec<TaskState>,
 }
 
 impl StageState {
+    /// Opens with `tasks` tasks, as any coordinator would: what is done already was cut the same way.
+    fn open(&mut self, tasks: u32) {
+        self.open = true;
+        self.shape.tasks = tasks;
+        self.tasks.truncate(tasks as usize);
+    }
+
+    /// Lets `reader` do its work: done, without a task.
+    fn fold(&mut self, reader: &mut Self) {
+        self.open(0);
+        reader.shape.inputs.clone_from(&self.shape.inputs);
+        reader.shape.scan_bytes = reader.shape.scan_bytes.saturating_add(self.shape.scan_bytes);
+        reader.folded.append(&mut self.folded);
+        reader.folded.push(self.shape.id);
+    }
+
     fn is_done(&self) -> bool {
         self.open && self.done == self.shape.tasks
     }
@@ -110,6 +136,7 @@ impl StageState {
 pub struct QueryRun {
     stages: Vec<StageState>,
     window: u32,
+    grain: Grain,
     taken: u32,
     started: bool,
     ended: bool,
@@ -118,13 +145,13 @@ pub struct QueryRun {
 impl QueryRun {
     /// A query of these stages, the answer's last, whose last stage is published `window` tasks ahead of the client.
     #[must_use]
-    pub fn new(shapes: Vec<StageShape>, window: u32) -> Self {
+    pub fn new(shapes: Vec<StageShape>, window: u32, grain: Grain) -> Self {
         let state = |shape: StageShape| {
             let tasks = (0..shape.tasks).map(|_| TaskState::default()).collect();
-            StageState { shape, open: false, published: 0, done: 0, tasks }
+            StageState { shape, open: false, published: 0, done: 0, bytes: 0, folded: Vec::new(), tasks }
         };
         let stages = shapes.into_iter().map(state).collect();
-        Self { stages, window: window.max(1), taken: 0, started: false, ended: false }
+        Self { stages, window: window.max(1), grain, taken: 0, started: false, ended: false }
     }
 
     /// Takes an event in, gives the actions out, to be performed in their order.
@@ -142,7 +169,7 @@ impl QueryRun {
                     attempt.node = Some(node);
                 }
             }
-            Event::TaskDone { stage, task } => self.task_done(stage, task),
+            Event::TaskDone { stage, task, bytes } => self.task_done(stage, task, bytes),
             Event::AttemptFailed { attempt, failed } => self.attempt_ended(attempt, failed, &mut actions),
             Event::AttemptLost { attempt, failed } => self.attempt_lost(attempt, failed, &mut actions),
             Event::Straggles { attempt } => self.double(attempt, &mut actions),
@@ -214,13 +241,14 @@ impl QueryRun {
         self.task_mut(id.stage, id.task)?.attempt_mut(id.attempt)
     }
 
-    fn task_done(&mut self, stage: u32, task: u32) {
+    fn task_done(&mut self, stage: u32, task: u32, bytes: u64) {
         let Some(stage) = self.stage_mut(stage) else { return };
         if let Some(task) = stage.tasks.get_mut(task as usize)
             && !task.done
         {
             task.done = true;
             stage.done += 1;
+            stage.bytes = stage.bytes.saturating_add(bytes);
         }
     }
 
@@ -322,12 +350,21 @@ impl QueryRun {
 
     fn open_stages(&mut self, actions: &mut Vec<Action>) {
         let done: BTreeSet<u32> = self.stages.iter().filter(|stage| stage.is_done()).map(|s| s.shape.id).collect();
+        let written: BTreeMap<u32, u64> = self.stages.iter().map(|stage| (stage.shape.id, stage.bytes)).collect();
         let last = self.stages.len().saturating_sub(1);
         let mut due = Vec::new();
-        for (index, stage) in self.stages.iter_mut().enumerate() {
+        for index in 0..self.stages.len() {
+            let Some((stage, later)) = self.stages[index..].split_first_mut() else { break };
             if !stage.open && stage.shape.inputs.iter().all(|input| done.contains(input)) {
-                stage.open = true;
-                actions.push(Action::PublishStage { stage: stage.shape.id });
+                let read = stage.shape.inputs.iter().filter_map(|input| written.get(input)).sum::<u64>();
+                let read = read.saturating_add(stage.shape.scan_bytes);
+                if let Some(reader) = fold_into(stage, later, read, &self.grain) {
+                    stage.fold(reader);
+                    continue;
+                }
+                stage.open(self.grain.tasks(stage.shape.tasks, read));
+                let folded = std::mem::take(&mut stage.folded);
+                actions.push(Action::PublishStage { stage: stage.shape.id, tasks: stage.shape.tasks, folded });
             }
             let ahead = if index == last { self.taken.saturating_add(self.window) } else { u32::MAX };
             let until = if stage.open { stage.shape.tasks.min(ahead) } else { 0 };
@@ -342,6 +379,22 @@ impl QueryRun {
             }
         }
     }
+}
+
+/// The stage that does a stage's work along with its own, if there is one: it reads that stage and no other, and both
+/// together read so little that one task does it. That is known from the plan and from what the stage's inputs wrote,
+/// and from nothing that happens later: who takes the query over sees it the same way.
+fn fold_into<'a>(
+    stage: &StageState,
+    later: &'a mut [StageState],
+    read: u64,
+    grain: &Grain,
+) -> Option<&'a mut StageState> {
+    let id = stage.shape.id;
+    let readers = later.iter().filter(|reader| reader.shape.inputs.contains(&id)).count();
+    let reader = later.iter_mut().find(|reader| reader.shape.inputs == [id])?;
+    let is_one_task = grain.is_one_task(read.saturating_add(reader.shape.scan_bytes));
+    (readers == 1 && is_one_task && !stage.shape.inputs.is_empty()).then_some(reader)
 }
 
 /// What the query's caller is told.

@@ -22,8 +22,8 @@ use tokio_util::sync::DropGuard;
 
 use crate::{EngineError, Result, comb, pieces};
 
-/// A finished task of the last stage, or the end of the query in an error.
-pub(crate) type Finished = Result<(u32, DoneRecord)>;
+/// A finished task of the last stage; nothing: that was the last; or the end of the query in an error.
+pub(crate) type Finished = Result<Option<(u32, DoneRecord)>>;
 
 /// What the stream needs.
 #[derive(Debug)]
@@ -31,7 +31,6 @@ pub(crate) struct Answer {
     pub(crate) bucket: Bucket,
     pub(crate) query: QueryId,
     pub(crate) stage: u32,
-    pub(crate) tasks: u32,
     pub(crate) schema: SchemaRef,
     pub(crate) ordered: bool,
     pub(crate) batch_rows: usize,
@@ -73,18 +72,18 @@ impl Reading {
                 continue;
             }
             match self.answer.finished.recv().await {
-                Some(Ok((task, done))) => drop(self.waiting.insert(task, done)),
+                Some(Ok(Some((task, done)))) => drop(self.waiting.insert(task, done)),
+                Some(Ok(None)) if self.waiting.is_empty() => return Ok(None),
                 Some(Err(error)) => return Err(DataFusionError::External(Box::new(error))),
-                None if self.read == self.answer.tasks => return Ok(None),
-                None => return Err(DataFusionError::External(Box::new(self.broken_off()))),
+                Some(Ok(None)) | None => return Err(DataFusionError::External(Box::new(self.broken_off()))),
             }
         }
     }
 
     /// The driver is gone without a word: what came so far must not pass for the whole.
     fn broken_off(&self) -> EngineError {
-        let (read, tasks) = (self.read, self.answer.tasks);
-        let message = format!("query {} broke off after {read} of {tasks} last tasks; ask again", self.answer.query);
+        let (query, read) = (self.answer.query, self.read);
+        let message = format!("query {query} broke off after {read} tasks of its last stage; ask again");
         EngineError::Attempt { cause: FailureCause::Other, message }
     }
 
@@ -122,14 +121,13 @@ mod tests {
 
     use super::*;
 
-    /// What the stream says when the driver of two last tasks ends after `finished` of them.
-    async fn end_after(finished: u32) -> Option<DataFusionResult<RecordBatch>> {
+    /// What the stream says when the driver ends after `finished` tasks, with or without saying that they were all.
+    async fn end_after(finished: u32, all: bool) -> Option<DataFusionResult<RecordBatch>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let answer = Answer {
             bucket: Bucket::in_memory(),
             query: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
             stage: 1,
-            tasks: 2,
             schema: Arc::new(Schema::empty()),
             ordered: false,
             batch_rows: 1,
@@ -138,7 +136,10 @@ mod tests {
             gone: CancellationToken::new().drop_guard(),
         };
         for task in 0..finished {
-            sender.send(Ok((task, DoneRecord::default()))).unwrap();
+            sender.send(Ok(Some((task, DoneRecord::default())))).unwrap();
+        }
+        if all {
+            sender.send(Ok(None)).unwrap();
         }
         drop(sender);
         stream(answer).next().await
@@ -146,8 +147,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_driver_that_breaks_off_is_an_error_and_never_a_short_answer() {
-        assert!(end_after(2).await.is_none());
-        let error = end_after(1).await.unwrap().unwrap_err();
-        assert!(error.to_string().contains("1 of 2"), "{error}");
+        assert!(end_after(2, true).await.is_none());
+        assert!(end_after(0, true).await.is_none());
+        let error = end_after(1, false).await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("after 1 tasks"), "{error}");
     }
 }

@@ -18,7 +18,9 @@
 //! All stages are encoded once, before any worker can see the query: whoever takes the query over decodes them and
 //! never plans again, because another machine's settings would cut other stages.
 
+mod fold;
 mod prepare;
+pub(crate) mod sizing;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -41,6 +43,7 @@ use prost::Message;
 use crate::{
     EngineError, Result, codec, config,
     fragment_sql::{self, FrameNames},
+    stages::{fold::Cut, sizing::Grain},
 };
 
 /// Most stages of one query: TPC-DS reaches 72.
@@ -59,8 +62,10 @@ pub struct StagePlan {
     pub id: u32,
     /// Stages whose output this one reads.
     pub inputs: Vec<u32>,
-    /// How many tasks it has.
+    /// Its partitions, and the most tasks that it can have.
     pub tasks: u32,
+    /// Bytes of cells that it reads.
+    pub scan_bytes: u64,
     /// The stage in words or SQL, for people.
     pub sql: String,
     plan: Arc<dyn ExecutionPlan>,
@@ -73,13 +78,8 @@ impl StagePlan {
         inputs.sort_unstable();
         inputs.dedup();
         let tasks = plan.children().first().map_or(1, |child| child.output_partitioning().partition_count());
-        Ok(Self { id: id as u32, inputs, tasks: tasks as u32, sql: fragment_sql::describe(&plan, names), plan })
-    }
-
-    /// The stage with its inputs' outputs filled in.
-    pub(crate) fn resolve(&self, locations: &Locations) -> Result<Arc<dyn ExecutionPlan>> {
-        remove_unresolved_shuffles(Arc::clone(&self.plan), locations)
-            .map_err(|error| EngineError::encode(format!("stage {}: {error}", self.id)))
+        let (sql, scan_bytes) = (fragment_sql::describe(&plan, names), sizing::scan_bytes(plan.as_ref()));
+        Ok(Self { id: id as u32, inputs, tasks: tasks as u32, scan_bytes, sql, plan })
     }
 
     /// Whether the rows of each partition have an order.
@@ -94,9 +94,9 @@ impl StagePlan {
     }
 }
 
-/// A resolved stage's plan with its leaves restricted to one task.
-pub(crate) fn restrict(resolved: &Arc<dyn ExecutionPlan>, task: u32) -> Result<Arc<dyn ExecutionPlan>> {
-    restrict_plan_to_partitions(Arc::clone(resolved), &[task as usize]).map_err(EngineError::from)
+/// A resolved stage's plan with its leaves restricted to a task's partitions.
+pub(crate) fn restrict(resolved: &Arc<dyn ExecutionPlan>, partitions: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+    restrict_plan_to_partitions(Arc::clone(resolved), partitions).map_err(EngineError::from)
 }
 
 /// All stages of a query; the last one writes the answer.
@@ -110,13 +110,43 @@ pub struct StagePlans {
     pub(crate) ordered: bool,
     /// Settings that the workers need, where they differ from the board's own.
     pub(crate) settings: Vec<(String, String)>,
+    /// How many bytes a task gets.
+    pub(crate) grain: Grain,
 }
 
 impl StagePlans {
-    /// Tasks of all stages.
+    /// The most tasks that all stages can have.
     #[must_use]
     pub fn task_count(&self) -> u32 {
-        self.stages.iter().map(|stage| stage.tasks).sum()
+        self.stages.iter().map(|stage| self.tasks_max(stage)).sum()
+    }
+
+    /// The most tasks that a stage can have: all that are known of one that reads cells, and of another as many as it
+    /// has partitions, before its inputs say how much they wrote.
+    #[must_use]
+    pub fn tasks_max(&self, stage: &StagePlan) -> u32 {
+        if stage.inputs.is_empty() { self.grain.tasks(stage.tasks, stage.scan_bytes) } else { stage.tasks }
+    }
+
+    /// A stage that does the work of `folded` stages as well, inputs first, with its inputs' outputs filled in.
+    pub(crate) fn resolve(&self, id: u32, folded: &[u32], locations: &Locations) -> Result<Arc<dyn ExecutionPlan>> {
+        let find = |id| self.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")));
+        let mut plan = Arc::clone(&find(id)?.plan);
+        for inner in folded.iter().rev() {
+            plan = fold::unfold(plan, *inner as usize, &find(*inner)?.plan)?;
+        }
+        if !folded.is_empty() {
+            prepare::check(&plan)?;
+        }
+        remove_unresolved_shuffles(plan, locations).map_err(|error| EngineError::encode(format!("stage {id}: {error}")))
+    }
+
+    /// Stages that a stage reads when it does the work of `folded` stages as well.
+    pub(crate) fn inputs(&self, id: u32, folded: &[u32]) -> Vec<u32> {
+        let stages = folded.iter().chain([&id]).filter_map(|id| self.stage(*id));
+        let mut inputs: Vec<u32> = stages.flat_map(|stage| stage.inputs.iter().copied()).collect();
+        inputs.retain(|input| !folded.contains(input));
+        inputs
     }
 
     pub(crate) fn stage(&self, id: u32) -> Option<&StagePlan> {
@@ -134,6 +164,7 @@ impl StagePlans {
             engine_version: codec::engine_version(),
             settings: self.settings.iter().cloned().collect(),
             stages: self.stages.iter().map(entry).collect::<Result<_>>()?,
+            task_bytes: self.grain.task_bytes,
         };
         Ok(file.encode_to_vec().into())
     }
@@ -150,7 +181,8 @@ impl StagePlans {
         let stages = file.stages.into_iter().map(stage).collect::<Result<Vec<_>>>()?;
         let last = stages.last().ok_or_else(|| EngineError::decode("there is no stage"))?;
         let (schema, ordered) = (last.plan.schema(), last.is_ordered());
-        Ok(Self { stages, schema, ordered, settings: file.settings.into_iter().collect() })
+        let grain = Grain { task_bytes: file.task_bytes, ..Grain::FINE };
+        Ok(Self { stages, schema, ordered, settings: file.settings.into_iter().collect(), grain })
     }
 }
 
@@ -164,6 +196,8 @@ struct StagesFile {
     settings: std::collections::BTreeMap<String, String>,
     #[prost(message, repeated, tag = "4")]
     stages: Vec<StageEntry>,
+    #[prost(uint64, tag = "5")]
+    task_bytes: u64,
 }
 
 impl StagesFile {
@@ -187,25 +221,23 @@ pub fn split(
     options: &ConfigOptions,
     query: &QueryId,
     names: &FrameNames,
+    grain: Grain,
 ) -> Result<StagePlans> {
     check_leaves(plan.as_ref())?;
     let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
     let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, options).map_err(cannot_cut)?;
-    let stages = cut
-        .into_iter()
-        .map(|stage| {
-            let id = stage.stage_id();
-            StagePlan::new(stage as Arc<dyn ExecutionPlan>, id, names)
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as Arc<dyn ExecutionPlan> });
+    let cut = fold::fold(cut.collect(), &job, &grain).map_err(cannot_cut)?;
+    let stages = cut.into_iter().map(|stage| StagePlan::new(stage.plan, stage.id, names));
+    let stages = stages.collect::<Result<Vec<_>>>()?;
     for stage in &stages {
         check_leaves(stage.plan.as_ref())?;
         prepare::check(&stage.plan).map_err(cannot_cut)?;
     }
     let ordered = stages.last().is_some_and(StagePlan::is_ordered);
-    let plans = StagePlans { stages, schema, ordered, settings: config::differences(options) };
+    let plans = StagePlans { stages, schema, ordered, settings: config::differences(options), grain };
     check_size(&plans)?;
     Ok(plans)
 }

@@ -1,4 +1,4 @@
-//! `TaskService`: one broadcast channel, one stream for each worker that listens.
+//! `TaskService`: one broadcast channel, one stream for each worker that listens; and what workers say back.
 //!
 //! A nudge is a hint. A worker that lags behind loses the oldest ones and finds the tasks by looking; nothing waits
 //! for a nudge to arrive.
@@ -14,8 +14,12 @@ use std::{
 };
 
 use apiary_core::{Clock, NodeId, QueryId};
-use apiary_engine::Nudger;
-use apiary_proto::v1::{Nudge, NudgesRequest, task_service_server::TaskService};
+use apiary_engine::{
+    Nudger,
+    wake::{self, TaskEnd},
+};
+use apiary_proto::v1::{EndedRequest, EndedResponse, Nudge, NudgesRequest, task_service_server::TaskService};
+use apiary_swarm::TaskId;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -127,6 +131,13 @@ impl TaskService for Nudges {
         let ended = self.shutdown.clone().cancelled_owned();
         Ok(Response::new(nudges.take_until(ended).boxed()))
     }
+
+    async fn ended(&self, request: Request<EndedRequest>) -> Result<Response<EndedResponse>, Status> {
+        let EndedRequest { query_id, stage, task } = request.into_inner();
+        let query = query_id.parse().map_err(|_| Status::invalid_argument("the query id is none"))?;
+        wake::ended(TaskEnd { bucket: String::new(), task: TaskId::new(query, stage, task) });
+        Ok(Response::new(EndedResponse {}))
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +145,17 @@ mod tests {
     use apiary_core::{ManualClock, SystemClock, SystemRng};
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_worker_has_ended_reaches_the_queries_of_this_process() {
+        let (nudges, mut ends) = (Nudges::new(CancellationToken::new()), wake::listen_to_ends());
+        let id = QueryId::new(&SystemClock, &SystemRng);
+        let request = EndedRequest { query_id: id.to_string(), stage: 2, task: 7 };
+        nudges.ended(Request::new(request)).await.unwrap();
+        while ends.recv().await.unwrap().task != TaskId::new(id, 2, 7) {}
+        let nobody = EndedRequest { query_id: "x".to_owned(), ..EndedRequest::default() };
+        assert!(nudges.ended(Request::new(nobody)).await.is_err());
+    }
 
     #[tokio::test]
     async fn a_worker_that_listens_is_woken_and_let_go_at_the_end() {

@@ -1,4 +1,5 @@
-//! Listening for nudges: one stream to every coordinator in sight, and the channel of this process.
+//! Listening for nudges: one stream to every coordinator in sight, and the channel of this process. And saying back
+//! which tasks have ended, to all of them: a worker does not know whose query it is.
 //!
 //! Nothing depends on a nudge. A coordinator that cannot be reached is tried again with growing pauses, and until
 //! then its tasks are found by looking at the board.
@@ -13,9 +14,10 @@ use std::{
 };
 
 use apiary_core::QueryId;
-use apiary_engine::wake;
-use apiary_node::{Node, Role};
-use apiary_proto::v1::{Nudge, NudgesRequest, task_service_client::TaskServiceClient};
+use apiary_engine::wake::{self, TaskEnd};
+use apiary_node::{Node, PeerChannel, Role};
+use apiary_proto::v1::{EndedRequest, Nudge, NudgesRequest, task_service_client::TaskServiceClient};
+use apiary_swarm::TaskId;
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
     task::JoinSet,
@@ -27,6 +29,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The first and the longest pause before a lost coordinator is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How long a coordinator may take to hear of an end.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// Ends that are being said at one time; more are found by looking.
+const ENDS_UNDER_WAY_MAX: usize = 256;
 
 /// What a nudge says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +100,7 @@ pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, ears: Ear
     }
     let mut streams = JoinSet::new();
     streams.spawn(within_the_process(node.bucket.uri().to_owned(), hints.clone()));
+    streams.spawn(say_ends(Arc::clone(&node)));
     let mut known: HashMap<String, CancellationToken> = HashMap::new();
     while !shutdown.is_cancelled() {
         let addresses = coordinators(&node);
@@ -139,6 +148,44 @@ async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Tells the coordinators of other processes what this one's workers have ended, until dropped.
+async fn say_ends(node: Arc<Node>) {
+    let mut ends = wake::listen_to_ends();
+    let mut told: JoinSet<()> = JoinSet::new();
+    let mut channels: HashMap<String, PeerChannel> = HashMap::new();
+    loop {
+        let end = match ends.recv().await {
+            // What another node said goes no further.
+            Ok(end) if end.bucket == node.bucket.uri() => end,
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        let addresses = coordinators(&node);
+        channels.retain(|address, _| addresses.contains(address));
+        while told.try_join_next().is_some() {}
+        for address in addresses {
+            let channel = match channels.get(&address) {
+                Some(channel) => channel.clone(),
+                None => match node.channel_to(&address) {
+                    Ok(channel) => channels.entry(address).or_insert(channel).clone(),
+                    Err(_) => continue,
+                },
+            };
+            if told.len() < ENDS_UNDER_WAY_MAX {
+                told.spawn(say_end(channel, end.clone()));
+            }
+        }
+    }
+}
+
+/// Once, and not for long: whoever does not hear it finds the `done` by looking.
+async fn say_end(channel: PeerChannel, end: TaskEnd) {
+    let TaskId { query, stage, task } = end.task;
+    let mut request = tonic::Request::new(EndedRequest { query_id: query.to_string(), stage, task });
+    request.set_timeout(END_MAX);
+    let _ = TaskServiceClient::new(channel).ended(request).await;
 }
 
 /// One coordinator's stream, again and again.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use apiary_bucket::Bucket;
 use apiary_core::QueryId;
 use apiary_engine::{
-    BoardEnv, BoardQuery, BoardResult, FrameNames, NoNudges, board_config, engine_version, run_on_board, split,
+    BoardEnv, BoardQuery, BoardResult, FrameNames, Grain, NoNudges, board_config, engine_version, run_on_board, split,
 };
 use apiary_node::{Listener, Node, NodeSettings, Role};
 use apiary_query::runtime_for;
@@ -80,7 +80,7 @@ impl Hive {
         context.register_parquet("t", "apiary://cells/frames/t/", ParquetReadOptions::default()).await.unwrap();
         let plan = context.sql(SQL).await.unwrap().create_physical_plan().await.unwrap();
         let id = QueryId::new(queen.clock().as_ref(), queen.rng().as_ref());
-        let plans = split(&plan, context.copied_config().options(), &id, &FrameNames::default()).unwrap();
+        let plans = split(&plan, context.copied_config().options(), &id, &FrameNames::default(), Grain::FINE).unwrap();
         let record = QueryRecord { timeout_ms: 60_000, ..QueryRecord::new(id, SQL, "tester", &engine_version()) };
         let watched = Arc::clone(queen);
         let env = BoardEnv {

@@ -7,7 +7,7 @@ use apiary_swarm::behaviour::abandonment::ATTEMPTS_MAX;
 use proptest::prelude::*;
 
 use super::{
-    tests::{failed, gone, node, record, shape},
+    tests::{done, failed, gone, node, record, shape},
     *,
 };
 
@@ -60,24 +60,29 @@ struct Board {
 struct World {
     shapes: Vec<StageShape>,
     run: QueryRun,
+    grain: Grain,
+    /// How many tasks each open stage has; none if another does its work.
+    opened: BTreeMap<u32, u32>,
     board: Board,
     taken: u32,
     ends: Vec<bool>,
 }
 
 impl World {
-    fn new(shapes: Vec<StageShape>) -> Self {
-        let run = QueryRun::new(shapes.clone(), 2);
-        Self { shapes, run, board: Board::default(), taken: 0, ends: Vec::new() }
+    fn new(shapes: Vec<StageShape>, grain: Grain) -> Self {
+        let run = QueryRun::new(shapes.clone(), 2, grain);
+        let opened = BTreeMap::new();
+        Self { shapes, run, grain, opened, board: Board::default(), taken: 0, ends: Vec::new() }
     }
 
     /// A successor over what is on the board, told in an order of `chance`'s.
     fn successor(&self, chance: u64) -> Self {
-        let mut next = Self { board: self.board.clone(), taken: self.taken, ..Self::new(self.shapes.clone()) };
+        let mut next =
+            Self { board: self.board.clone(), taken: self.taken, ..Self::new(self.shapes.clone(), self.grain) };
         let published = self.board.published.iter();
         let published =
             published.map(|(&(stage, task), &attempt)| Event::Published { attempt: Attempt { stage, task, attempt } });
-        let done = self.board.done.iter().map(|&(stage, task)| Event::TaskDone { stage, task });
+        let done = self.board.done.iter().map(|&(stage, task)| done(stage, task));
         let failures = self.board.failed.iter();
         let failures = failures.map(|(&attempt, failed)| Event::AttemptFailed { attempt, failed: failed.clone() });
         let taken = std::iter::once(Event::Taken { tasks: self.taken });
@@ -92,7 +97,7 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::TaskDone { stage, task } => drop(self.board.done.insert((*stage, *task))),
+            Event::TaskDone { stage, task, .. } => drop(self.board.done.insert((*stage, *task))),
             Event::AttemptFailed { attempt, failed } => self.note_failed(*attempt, failed),
             _ => {}
         }
@@ -111,7 +116,8 @@ impl World {
 
     fn all_done(&self, stage: u32) -> bool {
         let shape = self.shapes.iter().find(|shape| shape.id == stage).unwrap();
-        (0..shape.tasks).all(|task| self.board.done.contains(&(stage, task)))
+        let tasks = self.opened.get(&stage).copied().unwrap_or(shape.tasks);
+        (0..tasks).all(|task| self.board.done.contains(&(stage, task)))
     }
 
     fn check(&mut self, action: &Action) {
@@ -123,7 +129,13 @@ impl World {
                 assert!(self.shapes.iter().all(|shape| self.all_done(shape.id)), "all is done");
             }
             Action::Fail { .. } => self.ends.push(false),
-            Action::PublishStage { .. } => {}
+            Action::PublishStage { stage, tasks, folded } => {
+                assert_eq!(self.opened.insert(*stage, *tasks), None, "a stage opens once");
+                assert!(folded.is_empty() || *tasks == 1, "one task sees all of what was folded");
+                for inner in folded {
+                    assert_eq!(self.opened.insert(*inner, 0), None, "a stage is done once");
+                }
+            }
         }
     }
 
@@ -150,7 +162,7 @@ impl World {
         let Some(id) = open.get(pick as usize % open.len().max(1)).copied() else { return };
         let on = format!("n{}", pick % 3);
         match step {
-            Move::Done => self.tell(Event::TaskDone { stage: id.stage, task: id.task }),
+            Move::Done => self.tell(done(id.stage, id.task)),
             Move::Fail(cause) => self.tell(failed(id, cause, &on)),
             Move::Lose => self.tell(gone(&on)),
             Move::Claim => self.tell(Event::Claimed { attempt: id, node: node(&on) }),
@@ -182,8 +194,8 @@ impl World {
 
 proptest! {
     #[test]
-    fn whatever_happens_the_promises_hold_and_it_ends(shapes in shapes(), history in moves()) {
-        let mut world = World::new(shapes);
+    fn whatever_happens_the_promises_hold_and_it_ends(shapes in shapes(), history in moves(), grain in 0..30u64) {
+        let mut world = World::new(shapes, Grain { task_bytes: grain, fold_bytes_max: 0 });
         world.tell(Event::Start);
         for (step, pick) in history {
             world.play(step, pick);
@@ -198,8 +210,9 @@ proptest! {
         shapes in shapes(),
         history in moves(),
         chance in any::<u64>(),
+        grain in 0..30u64,
     ) {
-        let mut world = World::new(shapes);
+        let mut world = World::new(shapes, Grain { task_bytes: grain, fold_bytes_max: 0 });
         world.tell(Event::Start);
         for (step, pick) in history {
             if world.run.is_ended() {

@@ -5,7 +5,7 @@ use apiary_swarm::behaviour::abandonment::Remedy;
 use super::*;
 
 pub(super) fn shape(id: u32, tasks: u32, inputs: &[u32]) -> StageShape {
-    StageShape { id, tasks, inputs: inputs.to_vec() }
+    StageShape { id, tasks, scan_bytes: 0, inputs: inputs.to_vec() }
 }
 
 pub(super) fn attempt(stage: u32, task: u32, attempt: u32) -> Attempt {
@@ -34,19 +34,26 @@ pub(super) fn gone(on: &str) -> Event {
     Event::NodeGone { node: node(on), failed: record(FailureCause::NodeLost, on) }
 }
 
+pub(super) fn done(stage: u32, task: u32) -> Event {
+    Event::TaskDone { stage, task, bytes: 10 }
+}
+
 fn two_stages() -> QueryRun {
-    QueryRun::new(vec![shape(1, 2, &[]), shape(2, 1, &[1])], 4)
+    QueryRun::new(vec![shape(1, 2, &[]), shape(2, 1, &[1])], 4, Grain::FINE)
 }
 
 #[test]
 fn a_stage_opens_when_all_that_it_reads_is_done() {
     let mut run = two_stages();
     let first = run.on(Event::Start);
-    assert_eq!(first, [Action::PublishStage { stage: 1 }, publish(1, 0, 1), publish(1, 1, 1)]);
-    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 1 }), []);
-    let second = run.on(Event::TaskDone { stage: 1, task: 0 });
-    assert_eq!(second, [Action::PublishStage { stage: 2 }, publish(2, 0, 1)]);
-    assert_eq!(run.on(Event::TaskDone { stage: 2, task: 0 }), [Action::Finish]);
+    assert_eq!(
+        first,
+        [Action::PublishStage { stage: 1, tasks: 2, folded: vec![] }, publish(1, 0, 1), publish(1, 1, 1)]
+    );
+    assert_eq!(run.on(done(1, 1)), []);
+    let second = run.on(done(1, 0));
+    assert_eq!(second, [Action::PublishStage { stage: 2, tasks: 1, folded: vec![] }, publish(2, 0, 1)]);
+    assert_eq!(run.on(done(2, 0)), [Action::Finish]);
     assert_eq!(run.on(Event::Cancel), []);
 }
 
@@ -54,8 +61,8 @@ fn a_stage_opens_when_all_that_it_reads_is_done() {
 fn the_same_done_twice_counts_once() {
     let mut run = two_stages();
     let _ = run.on(Event::Start);
-    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
-    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
+    assert_eq!(run.on(done(1, 0)), []);
+    assert_eq!(run.on(done(1, 0)), []);
     assert_eq!(run.progress().tasks_done, 1);
 }
 
@@ -81,7 +88,7 @@ fn news_of_an_old_attempt_is_old_news() {
     let _ = run.on(Event::Start);
     let _ = run.on(failed(attempt(1, 0, 1), FailureCause::Store, "a"));
     assert_eq!(run.on(failed(attempt(1, 0, 1), FailureCause::Store, "a")), []);
-    let _ = run.on(Event::TaskDone { stage: 1, task: 0 });
+    let _ = run.on(done(1, 0));
     assert_eq!(run.on(failed(attempt(1, 0, 2), FailureCause::Query, "a")), []);
 }
 
@@ -147,15 +154,58 @@ fn handing_back_costs_no_attempt() {
 
 #[test]
 fn the_last_stage_waits_for_the_client() {
-    let mut run = QueryRun::new(vec![shape(1, 10, &[])], 3);
+    let mut run = QueryRun::new(vec![shape(1, 10, &[])], 3, Grain::FINE);
     assert_eq!(run.on(Event::Start).len(), 1 + 3);
-    let _ = run.on(Event::TaskDone { stage: 1, task: 0 });
+    let _ = run.on(done(1, 0));
     assert_eq!(run.on(Event::Taken { tasks: 1 }), [publish(1, 3, 1)]);
     assert_eq!(run.on(Event::Taken { tasks: 1 }), []);
 }
 
 fn straggles(id: Attempt) -> Event {
     Event::Straggles { attempt: id }
+}
+
+#[test]
+fn a_stage_has_as_many_tasks_as_its_inputs_wrote_bytes_for() {
+    let scan = StageShape { scan_bytes: 25, ..shape(1, 6, &[]) };
+    let shapes = vec![scan, shape(2, 6, &[1]), shape(3, 6, &[1, 2])];
+    let grain = Grain { task_bytes: 10, fold_bytes_max: 0 };
+    let mut run = QueryRun::new(shapes.clone(), 9, grain);
+    assert_eq!(run.on(Event::Start).len(), 1 + 3);
+    let write = |stage, task, bytes| Event::TaskDone { stage, task, bytes };
+    let history = [write(1, 0, 3), write(1, 1, 3), write(1, 2, 5), write(2, 0, 40), write(2, 1, 0), write(3, 5, 0)];
+    let opened: Vec<usize> = history.iter().map(|event| run.on(event.clone()).len()).collect();
+    assert_eq!(opened, [0, 0, 1 + 2, 0, 1 + 6, 0]);
+    // Who takes the query over hears the same in any order, and decides the same.
+    let mut other = QueryRun::new(shapes, 9, grain);
+    for event in history.iter().rev().chain([&Event::Start]) {
+        let _ = other.on(event.clone());
+    }
+    assert_eq!(other.progress(), run.progress());
+    assert_eq!((run.progress().tasks_done, run.progress().tasks_total), (6, 11));
+}
+
+#[test]
+fn stages_that_read_little_are_done_by_the_one_task_that_reads_them() {
+    let shapes = vec![shape(1, 6, &[]), shape(2, 6, &[1]), shape(3, 6, &[2]), shape(4, 1, &[3])];
+    let opened = |bytes: u64| {
+        let mut run = QueryRun::new(shapes.clone(), 9, Grain { task_bytes: 10, fold_bytes_max: 0 });
+        let _ = run.on(Event::Start);
+        run.on(Event::TaskDone { stage: 1, task: 0, bytes })
+    };
+    let all = Action::PublishStage { stage: 4, tasks: 1, folded: vec![2, 3] };
+    assert_eq!(opened(10), [all, publish(4, 0, 1)]);
+    let two = Action::PublishStage { stage: 2, tasks: 2, folded: vec![] };
+    assert_eq!(opened(11), [two, publish(2, 0, 1), publish(2, 1, 1)]);
+}
+
+#[test]
+fn a_stage_with_other_inputs_folds_none_because_they_may_come_later() {
+    let shapes = vec![shape(1, 1, &[]), shape(2, 1, &[]), shape(3, 1, &[1]), shape(4, 1, &[2, 3])];
+    let mut run = QueryRun::new(shapes, 9, Grain { task_bytes: 10, fold_bytes_max: 0 });
+    assert_eq!(run.on(Event::Start).len(), 4);
+    let third = Action::PublishStage { stage: 3, tasks: 1, folded: vec![] };
+    assert_eq!(run.on(done(1, 0)), [third, publish(3, 0, 1)]);
 }
 
 fn claimed(id: Attempt, on: &str) -> Event {
@@ -175,7 +225,7 @@ fn a_straggler_gets_one_attempt_beside_it_and_whichever_ends_first_is_enough() {
     assert_eq!(run.on(straggles(attempt(1, 0, 1))), [], "two at once are enough");
     assert_eq!(run.on(straggles(attempt(1, 0, 2))), []);
     assert_eq!(run.in_flight(), [attempt(1, 0, 1), attempt(1, 0, 2), attempt(1, 1, 1)]);
-    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
+    assert_eq!(run.on(done(1, 0)), []);
     assert_eq!(run.in_flight(), [attempt(1, 1, 1)]);
     assert_eq!(run.on(straggles(attempt(1, 0, 1))), [], "what is done is done");
 }
@@ -208,18 +258,18 @@ fn four_attempts_are_all_even_where_two_run_at_once() {
 
 #[test]
 fn a_successor_takes_up_what_the_board_shows_and_publishes_only_what_is_missing() {
-    let mut run = QueryRun::new(vec![shape(1, 2, &[]), shape(2, 4, &[1])], 2);
+    let mut run = QueryRun::new(vec![shape(1, 2, &[]), shape(2, 4, &[1])], 2, Grain::FINE);
     let shown = [attempt(1, 0, 1), attempt(1, 1, 2), attempt(2, 0, 1), attempt(2, 2, 1), attempt(2, 3, 1)];
     for attempt in shown {
         assert_eq!(run.on(Event::Published { attempt }), []);
     }
     // The failure of a task whose turn has not come is kept until it has.
     assert_eq!(run.on(failed(attempt(2, 3, 1), FailureCause::HandedBack, "a")), []);
-    assert_eq!(run.on(Event::TaskDone { stage: 1, task: 0 }), []);
-    assert_eq!(run.on(Event::TaskDone { stage: 2, task: 2 }), []);
-    assert_eq!(run.on(Event::Start), [Action::PublishStage { stage: 1 }]);
-    let actions = run.on(Event::TaskDone { stage: 1, task: 1 });
-    assert_eq!(actions, [Action::PublishStage { stage: 2 }, publish(2, 1, 1)]);
+    assert_eq!(run.on(done(1, 0)), []);
+    assert_eq!(run.on(done(2, 2)), []);
+    assert_eq!(run.on(Event::Start), [Action::PublishStage { stage: 1, tasks: 2, folded: vec![] }]);
+    let actions = run.on(done(1, 1));
+    assert_eq!(actions, [Action::PublishStage { stage: 2, tasks: 4, folded: vec![] }, publish(2, 1, 1)]);
     let actions = run.on(Event::Taken { tasks: 2 });
     assert!(matches!(&actions[..], [Action::PublishTask { attempt: next, .. }] if *next == attempt(2, 3, 2)));
 }

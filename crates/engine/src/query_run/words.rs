@@ -13,8 +13,10 @@ use apiary_swarm::{
 pub struct StageShape {
     /// Its id.
     pub id: u32,
-    /// How many tasks.
+    /// The most tasks that it can have.
     pub tasks: u32,
+    /// Bytes of cells that it reads.
+    pub scan_bytes: u64,
     /// Stages that must be done before.
     pub inputs: Vec<u32>,
 }
@@ -54,6 +56,8 @@ pub enum Event {
         stage: u32,
         /// The task.
         task: u32,
+        /// What it wrote.
+        bytes: u64,
     },
     /// An attempt ended without a result, and says so.
     AttemptFailed {
@@ -99,6 +103,10 @@ pub enum Action {
     PublishStage {
         /// The stage.
         stage: u32,
+        /// How many tasks.
+        tasks: u32,
+        /// Stages that are done as part of it, inputs first: they have no tasks of their own.
+        folded: Vec<u32>,
     },
     /// Publish an attempt.
     PublishTask {

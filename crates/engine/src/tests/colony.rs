@@ -20,8 +20,8 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BoardEnv, BoardMetrics, BoardQuery, EngineError, FrameNames, NoNudges, Outcome, Room, StagePlans, TaskRunner,
-    engine_version, run_on_board, split,
+    BoardEnv, BoardMetrics, BoardQuery, EngineError, FrameNames, Grain, NoNudges, Outcome, Room, StagePlans,
+    TaskRunner, engine_version, run_on_board, split,
 };
 
 /// A worker of the test.
@@ -37,6 +37,8 @@ pub(super) struct Colony {
     pub(super) runtime: Arc<RuntimeEnv>,
     pub(super) world: Arc<Mutex<Vec<NodeView>>>,
     pub(super) ended: Arc<Mutex<Vec<Outcome>>>,
+    /// How coarsely queries are cut.
+    pub(super) grain: Grain,
     scratch: tempfile::TempDir,
 }
 
@@ -58,7 +60,7 @@ impl Colony {
     pub(super) fn over(bucket: Bucket) -> Self {
         let runtime = apiary_query::runtime_for(&bucket).unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        Self { bucket, runtime, world: Arc::default(), ended: Arc::default(), scratch }
+        Self { bucket, runtime, world: Arc::default(), ended: Arc::default(), grain: Grain::FINE, scratch }
     }
 
     /// A session over the frames, planning under `config`.
@@ -151,7 +153,7 @@ impl Colony {
         let id = QueryId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
         let names =
             FrameNames::new(["t", "u", "big"].map(|name| (format!("frames/{name}"), format!("lab.box.{name}"))));
-        let plans = split(&plan, context.copied_config().options(), &id, &names)?;
+        let plans = split(&plan, context.copied_config().options(), &id, &names, self.grain)?;
         let record = QueryRecord { timeout_ms: 120_000, ..QueryRecord::new(id, sql, "tester", &engine_version()) };
         Ok((BoardQuery { record, plans }, id))
     }

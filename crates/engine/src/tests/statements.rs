@@ -5,7 +5,7 @@ use std::time::Duration;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::colony::{Colony, rows};
-use crate::{board_config, spilling_board_config};
+use crate::{Grain, board_config, spilling_board_config};
 
 /// Statements that must be cut. A leading `!` says that their rows have an order.
 const STATEMENTS: &[&str] = &[
@@ -81,8 +81,9 @@ async fn expected(plain: &SessionContext, sql: &str, in_order: bool) -> Vec<Stri
     rows(&plain.sql(sql).await.unwrap().collect().await.unwrap(), in_order)
 }
 
-async fn agrees_under(config: SessionConfig) {
-    let colony = Colony::new();
+async fn agrees_under(config: SessionConfig, grain: Grain) {
+    let mut colony = Colony::new();
+    colony.grain = grain;
     colony.fill().await;
     for name in ["pi-1", "pi-2", "pi-3"] {
         colony.worker(name, Duration::ZERO);
@@ -97,25 +98,38 @@ async fn agrees_under(config: SessionConfig) {
             answered => answered.unwrap_or_else(|error| unreachable!("{sql}: {error}")),
         };
         assert_eq!(rows(&answered.batches, in_order), expected(&plain, sql, in_order).await, "{sql}");
-        let tasks = answered.plans.task_count() as usize;
-        assert_eq!(answered.metrics.tasks().len(), tasks, "{sql}");
+        let (tasks, progress) = (answered.metrics.tasks().len(), answered.metrics.progress());
+        assert_eq!((tasks as u32, progress.tasks_done), (progress.tasks_total, progress.tasks_total), "{sql}");
+        assert!(tasks as u32 <= answered.plans.task_count(), "{sql}");
+        assert!(grain != Grain::FINE || tasks as u32 == answered.plans.task_count(), "{sql}");
         assert_eq!(answered.metrics.progress().retries, 0, "{sql}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_board_answers_as_one_process_does() {
-    agrees_under(board_config(3)).await;
+    agrees_under(board_config(3), Grain::FINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_with_small_stages_folded_and_few_tasks_for_each() {
+    agrees_under(board_config(4), Grain::default()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_with_tasks_of_some_partitions_each() {
+    let grain = Grain { task_bytes: 3_000, ..Grain::default() };
+    agrees_under(without_broadcast(board_config(5)), grain).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn and_with_both_sides_of_every_join_shuffled() {
-    agrees_under(without_broadcast(board_config(4))).await;
+    agrees_under(without_broadcast(board_config(4)), Grain::FINE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn and_with_joins_that_spill() {
-    agrees_under(without_broadcast(spilling_board_config(3)).with_batch_size(1000)).await;
+    agrees_under(without_broadcast(spilling_board_config(3)).with_batch_size(1000), Grain::FINE).await;
 }
 
 fn broadcasts(config: &SessionConfig) -> bool {

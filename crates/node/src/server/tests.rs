@@ -2,7 +2,7 @@
 
 use apiary_core::{NodeId, SystemClock, SystemRng};
 use apiary_proto::v1::{
-    Nudge, NudgesRequest,
+    EndedRequest, EndedResponse, Nudge, NudgesRequest,
     task_service_client::TaskServiceClient,
     task_service_server::{TaskService, TaskServiceServer},
 };
@@ -25,6 +25,10 @@ impl TaskService for Tasks {
         let nudge = Nudge { query_id: node.to_string(), ..Nudge::default() };
         let once = futures::stream::once(async { Ok(nudge) });
         Ok(Response::new(once.chain(futures::stream::pending()).boxed()))
+    }
+
+    async fn ended(&self, _: Request<EndedRequest>) -> Result<Response<EndedResponse>, Status> {
+        Err(Status::unimplemented("nobody says so here"))
     }
 }
 

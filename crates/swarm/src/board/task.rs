@@ -139,6 +139,9 @@ pub struct OutputPiece {
     /// Where in the file this partition begins: with `bytes`, one ranged GET brings it and no index is needed.
     #[prost(uint64, tag = "8")]
     pub offset: u64,
+    /// Checksums of what lies in a file of its own, one for each chunk that is read at once; the engine's affair.
+    #[prost(fixed32, repeated, tag = "9")]
+    pub sums: Vec<u32>,
 }
 
 /// A small output file that travels inside the done object.

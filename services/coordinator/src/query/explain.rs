@@ -1,6 +1,6 @@
 //! EXPLAIN: the same preparation as for running, told instead; ANALYZE runs it, keeps no row, and tells what it cost.
 
-use apiary_engine::StagePlan;
+use apiary_engine::{StagePlan, StagePlans};
 use apiary_query::{AnalyzeReport, Explain, ExplainReport, QueryStats, StageReport};
 use datafusion::physical_plan::displayable;
 use futures::StreamExt;
@@ -32,13 +32,15 @@ pub(super) async fn explain(
 }
 
 fn report(prepared: &Prepared, verbose: bool) -> ExplainReport {
-    let stages = prepared.staged.iter().flat_map(|staged| &staged.stages.stages);
+    let plans = prepared.staged.as_ref().map(|staged| &staged.stages);
+    let stages = plans.into_iter().flat_map(|plans| &plans.stages);
+    let told = plans.into_iter().flat_map(|plans| plans.stages.iter().map(|stage| stage_report(plans, stage)));
     ExplainReport {
         way: prepared.way().to_owned(),
         why: prepared.reason.clone(),
         workers: if prepared.staged.is_some() { prepared.workers } else { 0 },
         scans: prepared.plan().scans.clone(),
-        stages: stages.clone().map(stage_report).collect(),
+        stages: told.collect(),
         plan: verbose.then(|| match &prepared.staged {
             Some(_) => stages.map(|stage| format!("stage {}\n{}", stage.id, stage.display())).collect(),
             None => displayable(prepared.planned.physical.as_ref()).indent(false).to_string(),
@@ -47,10 +49,10 @@ fn report(prepared: &Prepared, verbose: bool) -> ExplainReport {
     }
 }
 
-fn stage_report(stage: &StagePlan) -> StageReport {
+fn stage_report(plans: &StagePlans, stage: &StagePlan) -> StageReport {
     StageReport {
         stage: stage.id as usize,
-        tasks: stage.tasks as usize,
+        tasks: plans.tasks_max(stage) as usize,
         sql: stage.sql.clone(),
         ..StageReport::default()
     }

@@ -205,7 +205,11 @@ impl Flow {
                 (stats.get_requests, stats.bytes_read) = (metrics.gets(), metrics.bytes_read());
                 stats.bytes_cached = metrics.bytes_cached();
                 stats.nodes = u32::try_from(metrics.nodes().max(1)).unwrap_or(u32::MAX);
-                stats.retries = metrics.progress().retries;
+                let progress = metrics.progress();
+                stats.retries = progress.retries;
+                if progress.tasks_total > 0 {
+                    stats.tasks = progress.tasks_total;
+                }
             }
         }
         stats

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use apiary_bucket::Counters;
 use apiary_core::FramePath;
 use apiary_engine::{
-    EngineError, FrameNames, GateInput, StagePlans, Way, board_config, build_side_too_big,
+    EngineError, FrameNames, GateInput, Grain, StagePlans, Way, board_config, build_side_too_big,
     gate::{self, Setting},
     spilling_board_config, split,
 };
@@ -126,7 +126,9 @@ async fn stage(
     }
     let names = FrameNames::new(folders(pinned).map(|(folder, path)| (folder, path.to_string())));
     let config = planned.ctx.copied_config();
-    match split(&planned.physical, config.options(), &ask.id, &names) {
+    // Who says into how many partitions has them done one by one.
+    let grain = ask.session.settings.target_partitions().map_or_else(Grain::default, |_| Grain::FINE);
+    match split(&planned.physical, config.options(), &ask.id, &names, grain) {
         Ok(stages) => Ok(Ok(Staged { planned, stages })),
         Err(error) if error.is_cannot_cut() => Ok(Err(error)),
         Err(error) => Err(error.into()),
