@@ -40,96 +40,17 @@ use std::{
 
 use apiary_core::NodeId;
 use apiary_swarm::{
-    behaviour::abandonment::{self, ATTEMPTS_IN_ALL_MAX, Answer, Reason},
+    behaviour::abandonment::{self, Answer, Reason},
     board::{FailedRecord, FailureCause},
 };
 
 use crate::stages::sizing::Grain;
 
+mod states;
 mod words;
 
+use states::{AttemptState, StageState, TaskState, fold_into};
 pub use words::{Action, Attempt, Event, Failure, Progress, StageShape};
-
-#[derive(Debug, Default)]
-struct AttemptState {
-    node: Option<NodeId>,
-    ended: bool,
-}
-
-#[derive(Debug, Default)]
-struct TaskState {
-    done: bool,
-    attempts: Vec<AttemptState>,
-    /// How attempts ended without a result, in the order in which that became known.
-    failures: Vec<FailedRecord>,
-}
-
-impl TaskState {
-    /// Learns that attempts up to this number exist; the attempt, unless the number is none that anybody publishes.
-    fn attempt_mut(&mut self, number: u32) -> Option<&mut AttemptState> {
-        let number = number as usize;
-        if !(1..=ATTEMPTS_IN_ALL_MAX).contains(&number) {
-            return None;
-        }
-        while self.attempts.len() < number {
-            self.attempts.push(AttemptState::default());
-        }
-        self.attempts.get_mut(number - 1)
-    }
-
-    /// The numbers of attempts that may still end well.
-    fn running(&self) -> impl Iterator<Item = u32> + '_ {
-        let open = self.attempts.iter().zip(1..).filter(|(attempt, _)| !attempt.ended && !self.done);
-        open.map(|(_, number)| number)
-    }
-
-    /// Whether another attempt may run beside the only one that does: there is one, and those that count are not used
-    /// up.
-    fn may_double(&self) -> bool {
-        let counted = self.failures.iter().filter(|failure| abandonment::counts(failure.cause)).count();
-        self.running().count() == 1
-            && counted + 2 <= abandonment::ATTEMPTS_MAX
-            && self.attempts.len() < ATTEMPTS_IN_ALL_MAX
-    }
-}
-
-#[derive(Debug)]
-struct StageState {
-    shape: StageShape,
-    open: bool,
-    published: u32,
-    done: u32,
-    bytes: u64,
-    folded: Vec<u32>,
-    tasks: Vec<TaskState>,
-}
-
-impl StageState {
-    /// Opens with `tasks` tasks, as any coordinator would: what is done already was cut the same way.
-    fn open(&mut self, tasks: u32) {
-        self.open = true;
-        self.shape.tasks = tasks;
-        self.tasks.truncate(tasks as usize);
-    }
-
-    /// Lets `reader` do its work: done, without a task.
-    fn fold(&mut self, reader: &mut Self) {
-        self.open(0);
-        reader.shape.inputs.clone_from(&self.shape.inputs);
-        reader.shape.scan_bytes = reader.shape.scan_bytes.saturating_add(self.shape.scan_bytes);
-        reader.folded.append(&mut self.folded);
-        reader.folded.push(self.shape.id);
-    }
-
-    fn is_done(&self) -> bool {
-        self.open && self.done == self.shape.tasks
-    }
-
-    /// Whether a task's turn has come.
-    fn is_due(&self, task: u32) -> bool {
-        self.open && task < self.published
-    }
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -379,22 +300,6 @@ impl QueryRun {
             }
         }
     }
-}
-
-/// The stage that does a stage's work along with its own, if there is one: it reads that stage and no other, and both
-/// together read so little that one task does it. That is known from the plan and from what the stage's inputs wrote,
-/// and from nothing that happens later: who takes the query over sees it the same way.
-fn fold_into<'a>(
-    stage: &StageState,
-    later: &'a mut [StageState],
-    read: u64,
-    grain: &Grain,
-) -> Option<&'a mut StageState> {
-    let id = stage.shape.id;
-    let readers = later.iter().filter(|reader| reader.shape.inputs.contains(&id)).count();
-    let reader = later.iter_mut().find(|reader| reader.shape.inputs == [id])?;
-    let is_one_task = grain.is_one_task(read.saturating_add(reader.shape.scan_bytes));
-    (readers == 1 && is_one_task && !stage.shape.inputs.is_empty()).then_some(reader)
 }
 
 /// What the query's caller is told.
