@@ -89,8 +89,8 @@ def test_small_stages_are_few_and_give_the_same_rows(three_workers: Colony, answ
             many, few = run(fine, number, answers), run(coarse, number, answers)
             assert few.execution == "board", f"q{number}: {few}"
             assert (few.stages, few.tasks) <= (many.stages, many.tasks), f"q{number}: {few} {many}"
-            # Frames of a few bytes need no stage of their own: what is left are exchanges, each by one task.
-            assert few.tasks == few.stages, f"q{number}: {few}"
+            # One task is enough for each stage, and some are done by the one that reads them.
+            assert few.tasks <= few.stages, f"q{number}: {few}"
 
 
 def test_a_worker_killed_with_a_live_claim_changes_no_row(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use apiary_core::{Rng, SeededRng};
-use apiary_swarm::behaviour::abandonment::ATTEMPTS_MAX;
+use apiary_swarm::behaviour::abandonment::{ATTEMPTS_IN_ALL_MAX, ATTEMPTS_MAX};
 use proptest::prelude::*;
 
 use super::{
