@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_worker_has_ended_reaches_the_queries_of_this_process() {
-        let (nudges, mut ends) = (Nudges::new(CancellationToken::new()), wake::listen_to_ends());
+        let (nudges, mut ends) = (Nudges::new(Arc::new(SystemClock), CancellationToken::new()), wake::listen_to_ends());
         let id = QueryId::new(&SystemClock, &SystemRng);
         let request = EndedRequest { query_id: id.to_string(), stage: 2, task: 7 };
         nudges.ended(Request::new(request)).await.unwrap();
