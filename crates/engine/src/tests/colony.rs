@@ -169,6 +169,22 @@ impl Colony {
         Ok(Answered { batches, metrics, plans })
     }
 
+    /// Waits until all tasks that can be published are.
+    pub(super) async fn is_published(&self, query: &QueryId) {
+        let prefix = apiary_bucket::layout::query_prefix(query);
+        let mut before = 0;
+        for _ in 0..500 {
+            self.bucket.clock().sleep(Duration::from_millis(50)).await;
+            let listed = self.bucket.list(&prefix, None, 1000).await.unwrap();
+            let tasks = listed.iter().filter(|object| object.key.ends_with(".task")).count();
+            if tasks > 0 && tasks == before {
+                return;
+            }
+            before = tasks;
+        }
+        unreachable!("nothing of {query} is published");
+    }
+
     /// Waits until nothing of the query is left in the bucket.
     pub(super) async fn is_swept(&self, query: &QueryId) {
         let prefix = apiary_bucket::layout::query_prefix(query);

@@ -92,7 +92,7 @@ async fn whatever_is_missing_or_changed_is_named() {
     let entry = |v| layout::ledger_entry(&frame.folder, Version(v));
 
     bucket.put(&cell, Bytes::from_static(b"012345678")).await.unwrap();
-    assert_eq!(problems(&bucket, &frame).await, [format!("{cell}: it has 9 bytes, and the ledger says 10")]);
+    assert_eq!(problems(&bucket, &frame).await, [format!("{cell}: it is cut short: it has 9 of 10 bytes")]);
     bucket.delete(&cell).await.unwrap();
     assert_eq!(problems(&bucket, &frame).await, [format!("{cell}: it is missing")]);
     bucket.put(&cell, Bytes::from_static(b"0123456789")).await.unwrap();
