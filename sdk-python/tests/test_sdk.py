@@ -105,6 +105,17 @@ def test_every_kind_of_table_comes_out(ap: Apiary, frame: apiary.Frame) -> None:
     assert twice.to_arrow().num_rows == twice.to_polars().height == len(twice) == 2
 
 
+def test_a_plan_prints_as_its_lines(ap: Apiary, frame: apiary.Frame, capsys: pytest.CaptureFixture[str]) -> None:
+    frame.write(table())
+    sql = f"EXPLAIN SELECT * FROM {frame.path} WHERE region = 'north'"
+    lines = repr(ap.sql(sql)).splitlines()
+    assert lines[0].startswith("local ") and lines[2] == "  1 pruned by partition region = 'north'"
+    ap.sql(sql).show()
+    assert capsys.readouterr().out.splitlines() == lines
+    assert ap.sql(sql)._repr_html_().startswith("<pre>local ")
+
+
+
 def test_a_result_says_what_it_took(ap: Apiary, frame: apiary.Frame) -> None:
     frame.write(table())
     result = ap.sql(f"SELECT * FROM {frame.path} WHERE region = 'north'")

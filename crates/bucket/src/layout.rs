@@ -10,6 +10,7 @@
 //! _apiary/nodes/<node>.json              heartbeat, overwritten by its only owner
 //! _apiary/fence/<frame id>/<epoch:012>   created before the entries of that epoch are deleted
 //! _apiary/pins/<query>.json              the snapshots that a long query reads
+//! _apiary/queries/<node>.json            what ran on a coordinator, overwritten by its only owner
 //! _apiary/probe/<nonce>/<i>              what the probe leaves for a second
 //! _queries/…                             the task board
 //! <hive>/<box>/<frame>-<id>/_delta_log/<v:020>.json | <v:020>.checkpoint.parquet | <v:020>.crc | _last_checkpoint
@@ -24,11 +25,13 @@ use object_store::path::Path;
 use crate::error::{BucketError, Result};
 
 pub mod board;
+mod query_log;
 
 pub use board::{
     BoardKey, cancel, claim, done, failed, final_, open_prefix, open_query, out, out_prefix, owner, parse_open,
     queries_prefix, query, query_prefix, stages, task, task_sql,
 };
+pub use query_log::{parse_query_log, query_log, query_logs_prefix};
 
 /// The name of one object in the bucket, relative to the bucket's prefix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -365,7 +368,8 @@ pub(crate) fn bytes_max(key: &Key) -> u64 {
 /// Whether an object may be lost with the machine that wrote it: queries end with the power, and a heartbeat is
 /// written again within a second. The local store does not wait for the disk to have these.
 pub(crate) fn is_ephemeral(key: &str) -> bool {
-    [queries_prefix(), nodes_prefix(), pins_prefix(), probes_prefix()].iter().any(|prefix| key.starts_with(prefix))
+    let known = [queries_prefix(), nodes_prefix(), pins_prefix(), query_logs_prefix(), probes_prefix()];
+    known.iter().any(|prefix| key.starts_with(prefix))
 }
 
 fn version(name: &str) -> Option<Version> {

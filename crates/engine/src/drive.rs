@@ -285,6 +285,7 @@ impl Drive {
         let mut tasks = Vec::with_capacity(orders.len());
         for order in &orders {
             let Some(stage) = self.open.get(&order.attempt.stage) else { continue };
+            self.metrics.published(order.attempt, self.now());
             let first = order.attempt.task == 0 && order.attempt.attempt == 1;
             tasks.push((publish::task_object(&common, stage, order)?, first.then(|| stage.sql.clone())));
         }

@@ -2,11 +2,15 @@
 //!
 //! Display only: what runs is the plan. A chain of scan, filter, projection, aggregate, sort and limit is shown as
 //! SQL; everything else as one line that names its operators from the input upwards. Inputs from other stages are
-//! shown as `stage_3`.
+//! shown as `stage_3`. A fragment over cells that says all of what its plan does is *exact*: run over a task's cells,
+//! it gives the task's rows, partial states and all (`avg` gives on a count and a sum).
+
+mod expr;
 
 use datafusion::{
+    arrow::compute::SortOptions,
     datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
-    physical_expr::expressions::Column,
+    physical_expr::aggregate::AggregateFunctionExpr,
     physical_plan::{
         ExecutionPlan, PhysicalExpr,
         aggregates::{AggregateExec, AggregateMode},
@@ -37,6 +41,12 @@ impl FrameNames {
         let found = self.0.iter().find(|(folder, _)| path.starts_with(folder.trim_matches('/')));
         found.map_or_else(|| "cells".to_owned(), |(_, name)| name.clone())
     }
+}
+
+/// The SQL of the work under a stage's writer, if there is one that says all of it.
+#[cfg(test)]
+pub(crate) fn exact(plan: &dyn ExecutionPlan, names: &FrameNames) -> Option<String> {
+    select(plan, names).filter(|select| select.exact).map(|select| select.to_string())
 }
 
 /// The stage whose root is `plan`, for people.
@@ -70,11 +80,13 @@ struct Select {
     aggregated: bool,
     order: Vec<String>,
     limit: Option<usize>,
+    /// Whether the text says all that the plan does.
+    exact: bool,
 }
 
 impl std::fmt::Display for Select {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = if self.columns.is_empty() { "1".to_owned() } else { self.columns.join(", ") };
+        let columns = if self.columns.is_empty() { "1".to_owned() } else { apart(&self.columns).join(", ") };
         write!(f, "SELECT {columns} FROM {}", self.from)?;
         let clause = |f: &mut std::fmt::Formatter<'_>, word: &str, parts: &[String], by: &str| {
             if parts.is_empty() { Ok(()) } else { write!(f, " {word} {}", parts.join(by)) }
@@ -86,17 +98,22 @@ impl std::fmt::Display for Select {
     }
 }
 
-impl Select {
-    fn from(name: String, plan: &dyn ExecutionPlan) -> Self {
-        Self { from: name, columns: field_names(plan), ..Self::default() }
-    }
+/// Columns of which no two have the same name, as SQL wants them.
+fn apart(columns: &[String]) -> Vec<String> {
+    let again = |(at, column): (usize, &String)| match columns[..at].contains(column) {
+        true => format!("{} AS column_{}", expr::base(column), at + 1),
+        false => column.clone(),
+    };
+    columns.iter().enumerate().map(again).collect()
+}
 
+impl Select {
     /// What an expression over the columns so far says; a column stands for what it was computed from.
-    fn say(&self, expr: &dyn PhysicalExpr) -> String {
-        match expr.downcast_ref::<Column>() {
-            Some(column) => self.columns.get(column.index()).map_or_else(|| column.name().to_owned(), |c| base(c)),
-            None => datafusion::physical_expr_common::physical_expr::fmt_sql(expr).to_string(),
-        }
+    fn say(&mut self, expr: &dyn PhysicalExpr) -> String {
+        expr::say(expr, &self.columns).unwrap_or_else(|| {
+            self.exact = false;
+            datafusion::physical_expr_common::physical_expr::fmt_sql(expr).to_string()
+        })
     }
 
     fn is_plain(&self) -> bool {
@@ -104,22 +121,17 @@ impl Select {
     }
 }
 
-/// A column's text without its alias.
-fn base(column: &str) -> String {
-    column.rsplit_once(" AS ").map_or(column, |(expr, _)| expr).to_owned()
-}
-
 fn field_names(plan: &dyn ExecutionPlan) -> Vec<String> {
-    plan.schema().fields().iter().map(|field| field.name().clone()).collect()
+    plan.schema().fields().iter().map(|field| expr::name(field.name())).collect()
 }
 
 /// `plan` as one SELECT, if it is a chain that has one.
 fn select(plan: &dyn ExecutionPlan, names: &FrameNames) -> Option<Select> {
-    if let Some(name) = leaf_name(plan, names) {
-        return Some(with_scan_filter(Select::from(name, plan), plan));
+    if let Some(from) = leaf_name(plan, names) {
+        return Some(scanned(Select { from, columns: field_names(plan), ..Select::default() }, plan));
     }
     let [input] = plan.children()[..] else { return None };
-    let inner = select(input.as_ref(), names)?;
+    let mut inner = select(input.as_ref(), names)?;
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         return filtered(inner, filter);
     }
@@ -130,20 +142,28 @@ fn select(plan: &dyn ExecutionPlan, names: &FrameNames) -> Option<Select> {
         return aggregated(inner, aggregate);
     }
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
-        let order =
-            sort.expr().iter().map(|by| format!("{}{}", inner.say(by.expr.as_ref()), direction(by.options.descending)));
-        let order = order.collect();
+        // Rows that a limit has chosen are sorted afterwards: that is another SELECT around this one.
+        inner.exact &= inner.limit.is_none();
+        let order = sort.expr().iter().map(|by| inner.say(by.expr.as_ref()) + direction(by.options)).collect();
         return Some(Select { order, limit: sort.fetch().or(inner.limit), ..inner });
     }
     if plan.is::<SortPreservingMergeExec>() || plan.is::<GlobalLimitExec>() || plan.is::<LocalLimitExec>() {
-        return Some(Select { limit: plan.fetch().or(inner.limit), ..inner });
+        inner.exact &= plan.downcast_ref::<GlobalLimitExec>().is_none_or(|limit| limit.skip() == 0);
+        let limit = [plan.fetch(), inner.limit].into_iter().flatten().min();
+        return Some(Select { limit, ..inner });
     }
     let transparent = ["CoalescePartitionsExec", "RepartitionExec", "CooperativeExec", "CoalesceBatchesExec"];
     transparent.contains(&plan.name()).then_some(inner)
 }
 
-fn direction(descending: bool) -> &'static str {
-    if descending { " DESC" } else { "" }
+/// SQL's own order of NULLs is last, and first for DESC.
+fn direction(options: SortOptions) -> &'static str {
+    match (options.descending, options.nulls_first) {
+        (false, false) => "",
+        (false, true) => " NULLS FIRST",
+        (true, true) => " DESC",
+        (true, false) => " DESC NULLS LAST",
+    }
 }
 
 fn leaf_name(plan: &dyn ExecutionPlan, names: &FrameNames) -> Option<String> {
@@ -155,15 +175,24 @@ fn leaf_name(plan: &dyn ExecutionPlan, names: &FrameNames) -> Option<String> {
     Some(first.map_or_else(|| "nothing".to_owned(), |file| names.of(file.object_meta.location.as_ref())))
 }
 
-/// A scan that filters by itself says so.
-fn with_scan_filter(mut select: Select, plan: &dyn ExecutionPlan) -> Select {
+/// What a leaf does besides reading: it may filter and stop early. Only a scan of cells can be exact.
+fn scanned(mut select: Select, plan: &dyn ExecutionPlan) -> Select {
     let source = plan.downcast_ref::<DataSourceExec>().map(DataSourceExec::data_source);
     let config = source.and_then(|source| {
         let source: &dyn std::any::Any = source.as_ref();
         source.downcast_ref::<FileScanConfig>()
     });
-    if let Some(filter) = config.and_then(|config| config.file_source().filter()) {
-        select.filters.push(datafusion::physical_expr_common::physical_expr::fmt_sql(filter.as_ref()).to_string());
+    let Some(config) = config else { return select };
+    let known = config.file_schema();
+    let plain = plan.schema().fields().iter().all(|field| known.field_with_name(field.name()).is_ok());
+    select.exact = plain && !select.columns.is_empty();
+    select.limit = config.limit;
+    if let Some(filter) = config.file_source().filter() {
+        // It speaks of the file's columns, not of those that the scan gives on.
+        match expr::say(filter.as_ref(), &[]) {
+            Some(text) => select.filters.push(text),
+            None => select.exact = false,
+        }
     }
     select
 }
@@ -178,20 +207,23 @@ fn filtered(mut inner: Select, filter: &FilterExec) -> Option<Select> {
     }
     if let Some(kept) = filter.projection() {
         inner.columns = kept.iter().filter_map(|index| inner.columns.get(*index).cloned()).collect();
+        inner.exact &= !inner.columns.is_empty();
     }
+    inner.limit = filter.fetch();
     Some(inner)
 }
 
-fn projected(inner: Select, projection: &ProjectionExec) -> Select {
+fn projected(mut inner: Select, projection: &ProjectionExec) -> Select {
     let column = |expr: &datafusion::physical_plan::projection::ProjectionExpr| {
-        let text = inner.say(expr.expr.as_ref());
-        if text == expr.alias { text } else { format!("{text} AS {}", expr.alias) }
+        let (text, alias) = (inner.say(expr.expr.as_ref()), expr::name(&expr.alias));
+        if text == alias { text } else { format!("{text} AS {alias}") }
     };
-    let columns = projection.expr().iter().map(column).collect();
+    let columns: Vec<String> = projection.expr().iter().map(column).collect();
+    inner.exact &= !columns.is_empty();
     Select { columns, ..inner }
 }
 
-fn aggregated(inner: Select, aggregate: &AggregateExec) -> Option<Select> {
+fn aggregated(mut inner: Select, aggregate: &AggregateExec) -> Option<Select> {
     if aggregate.group_expr().has_grouping_set() || inner.limit.is_some() {
         return None;
     }
@@ -200,10 +232,39 @@ fn aggregated(inner: Select, aggregate: &AggregateExec) -> Option<Select> {
     if inner.aggregated && !merges {
         return None;
     }
+    inner.exact &= !merges;
     let group: Vec<String> = aggregate.group_expr().expr().iter().map(|(expr, _)| inner.say(expr.as_ref())).collect();
-    let functions = aggregate.aggr_expr().iter().map(|function| function.name().to_owned());
-    let columns = group.iter().cloned().chain(functions).collect();
+    let mut columns = group.clone();
+    for (function, filter) in aggregate.aggr_expr().iter().zip(aggregate.filter_expr()) {
+        let filter = filter.as_ref().map(|filter| format!(" FILTER (WHERE {})", inner.say(filter.as_ref())));
+        let filter = filter.unwrap_or_default();
+        match states(&mut inner, function, *aggregate.mode() == AggregateMode::Partial).filter(|_| !merges) {
+            Some(states) => columns.extend(states.into_iter().map(|state| state + &filter)),
+            None => {
+                inner.exact = false;
+                columns.push(function.name().to_owned());
+            }
+        }
+    }
+    inner.exact &= !columns.is_empty();
     Some(Select { columns, group, aggregated: true, ..inner })
+}
+
+/// What a function gives on, as SQL: its answer, or the parts of which a later stage makes it.
+fn states(inner: &mut Select, function: &AggregateFunctionExpr, partial: bool) -> Option<Vec<String>> {
+    if !function.order_bys().is_empty() || function.ignore_nulls() || (partial && function.is_distinct()) {
+        return None;
+    }
+    let args: Vec<String> = function.expressions().iter().map(|arg| inner.say(arg.as_ref())).collect();
+    let distinct = if function.is_distinct() { "DISTINCT " } else { "" };
+    let call = |name: &str| format!("{name}({distinct}{})", args.join(", "));
+    match (function.fun().name(), partial) {
+        ("avg", true) => Some(vec![call("count"), call("sum")]),
+        ("sum" | "count" | "min" | "max" | "bool_and" | "bool_or", _) | ("avg", false) => {
+            Some(vec![call(function.fun().name())])
+        }
+        _ => None,
+    }
 }
 
 /// The operators of `plan` in one line, inputs first.

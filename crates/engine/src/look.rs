@@ -66,7 +66,7 @@ impl Drive {
         let records: Vec<_> = stream::iter(reads).buffer_unordered(READS_AT_ONCE).try_collect().await?;
         for ((stage, task), done) in records {
             let Some(mut done) = done else { continue };
-            self.metrics.add(stage, task, &done);
+            self.metrics.add(stage, task, &done, self.now());
             if stage == self.last {
                 self.finished.send(Ok(Some((task, done.clone())))).ok();
             }

@@ -3,4 +3,5 @@
 
 mod colony;
 mod faults;
+mod fragments;
 mod statements;

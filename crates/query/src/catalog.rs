@@ -3,7 +3,10 @@
 //! The frames that a statement names are there already, at the versions it was pinned to. Others are looked up only
 //! when `information_schema` asks for their columns.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use apiary_core::{BoxName, FramePath, HiveName, names::fold};
 use apiary_ledger::{Frames, LedgerError, Namespace, Snapshot};
@@ -16,8 +19,11 @@ use datafusion::{
     logical_expr::{LogicalPlanBuilder, ident},
 };
 
-use crate::case::Spellings;
-use crate::table::{FrameTable, ScanLog};
+use crate::{
+    case::Spellings,
+    system::{SYSTEM_BOX, SystemFrame},
+    table::{FrameTable, ScanLog},
+};
 
 /// What one plan may see.
 #[derive(Clone)]
@@ -30,6 +36,8 @@ pub(crate) struct Colony {
     pub(crate) frames: Frames,
     /// Where cells are.
     pub(crate) cells_url: ObjectStoreUrl,
+    /// The system frames that the statement names.
+    pub(crate) system: BTreeMap<SystemFrame, Arc<dyn TableProvider>>,
     /// How the statement sees columns.
     pub(crate) spellings: Spellings,
     /// Where scans report.
@@ -57,12 +65,21 @@ impl Colony {
 
     fn table(&self, path: FramePath, snapshot: Arc<Snapshot>) -> DfResult<Arc<dyn TableProvider>> {
         let (cells_url, log) = (self.cells_url.clone(), self.log.clone());
-        let shown = self.spellings.shown(&snapshot.schema);
-        let schema = Arc::clone(&snapshot.schema);
         let name = path.frame.to_string();
-        let table: Arc<dyn TableProvider> =
-            Arc::new(FrameTable { path, snapshot, cells_url, log, verbose: self.verbose, decides: false.into() });
-        let Some(shown) = shown else { return Ok(table) };
+        let table = FrameTable { path, snapshot, cells_url, log, verbose: self.verbose, decides: false.into() };
+        self.dressed(name, Arc::new(table))
+    }
+
+    /// The system frame of that name, if the statement names it.
+    fn system(&self, box_name: &BoxName, frame: &str) -> Option<&Arc<dyn TableProvider>> {
+        let system = SystemFrame::named(frame).filter(|_| box_name.folded() == SYSTEM_BOX)?;
+        self.system.get(&system)
+    }
+
+    /// A table whose columns are spelled as the statement sees them.
+    fn dressed(&self, name: String, table: Arc<dyn TableProvider>) -> DfResult<Arc<dyn TableProvider>> {
+        let schema = table.schema();
+        let Some(shown) = self.spellings.shown(&schema) else { return Ok(table) };
         let columns = schema.fields().iter().zip(shown).map(|(field, shown)| ident(field.name()).alias(shown));
         let scan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(table), None)?;
         Ok(Arc::new(ViewTable::new(scan.project(columns)?.build()?, None)))
@@ -83,8 +100,10 @@ impl CatalogProviderList for Hives {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        let hive = self.0.hives().into_iter().find(|hive| hive.folded() == fold(name))?;
-        Some(Arc::new(Hive { colony: Arc::clone(&self.0), hive }))
+        let known = self.0.hives().into_iter().find(|hive| hive.folded() == fold(name));
+        // The system frames are in the default hive, too, before that is made.
+        let unmade = || (!self.0.system.is_empty()).then(|| HiveName::new(name).ok()).flatten();
+        Some(Arc::new(Hive { colony: Arc::clone(&self.0), hive: known.or_else(unmade)? }))
     }
 }
 
@@ -101,7 +120,9 @@ impl CatalogProvider for Hive {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let boxes = self.colony.boxes(&self.hive);
-        let box_name = boxes.into_iter().find(|box_name| box_name.folded() == fold(name))?;
+        let known = boxes.into_iter().find(|box_name| box_name.folded() == fold(name));
+        let is_system = fold(name) == SYSTEM_BOX && !self.colony.system.is_empty();
+        let box_name = known.or_else(|| is_system.then(|| BoxName::new(name).ok()).flatten())?;
         Some(Arc::new(OneBox { colony: Arc::clone(&self.colony), hive: self.hive.clone(), box_name }))
     }
 }
@@ -132,7 +153,10 @@ impl SchemaProvider for OneBox {
         }
         let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
         let record = self.colony.namespace.as_ref().and_then(|names| names.frame(hive, box_name, name).ok());
-        let Some(record) = record else { return Ok(None) };
+        let Some(record) = record else {
+            let system = self.colony.system(&self.box_name, name);
+            return system.map(|table| self.colony.dressed(name.to_owned(), Arc::clone(table))).transpose();
+        };
         let snapshot = match self.colony.frames.snapshot(&record).await {
             Ok(snapshot) => snapshot,
             // Dropped since the names were read.
@@ -150,5 +174,6 @@ impl SchemaProvider for OneBox {
         let (hive, box_name) = (self.hive.as_str(), self.box_name.as_str());
         self.colony.pinned.contains_key(&self.folded(name))
             || self.colony.namespace.as_ref().is_some_and(|names| names.frame(hive, box_name, name).is_ok())
+            || self.colony.system(&self.box_name, name).is_some()
     }
 }

@@ -4,7 +4,7 @@
 use apiary_core::{BoxName, FrameName, FramePath, HiveName, NameError};
 use apiary_ledger::LedgerError;
 
-use crate::{FrameRef, Named, QueryError, Rename, Result, Session, names};
+use crate::{FrameRef, Named, QueryError, Rename, Result, Session, names, system::SYSTEM_BOX};
 
 /// A hive, a box or a frame by its whole name, there or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,19 @@ pub enum Place {
     Box(HiveName, BoxName),
     /// A frame.
     Frame(FramePath),
+}
+
+impl Place {
+    /// Whether something new may have this name: the system frames' box is nobody's.
+    pub fn may_be_new(&self) -> Result<()> {
+        match self {
+            Self::Box(_, name) if name.folded() == SYSTEM_BOX => {
+                let why = "the system frames are in it; SHOW QUERIES and docs/sql.md tell of them";
+                Err(NameError::Shape { what: "box", name: name.to_string(), why }.into())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Named {

@@ -25,7 +25,9 @@ mod session;
 mod settings;
 mod show;
 mod show_history;
+mod show_queries;
 mod statement;
+mod system;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,7 +43,9 @@ pub use report::{CellReport, PruneKind, PruneReason, ScanReport};
 pub use runtime::{local_config, runtime_for, runtime_like};
 pub use session::Session;
 pub use settings::{Execution, Setting, Settings};
-pub use show::NodeRow;
+pub use show::{ColonyRows, NodeRow};
+pub use show_queries::QueryRow;
 pub use statement::{
     Create, Drop, Explain, FrameRef, Named, NewFrame, QueryStatement, Rename, Show, Statement, Use, parse,
 };
+pub use system::SystemFrame;

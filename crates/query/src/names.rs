@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use apiary_core::{ErrorKind, names::fold, suggest::nearest};
-use apiary_ledger::{FrameRecord, Namespace};
+use apiary_ledger::{FrameRecord, LedgerError, Namespace};
 use datafusion::{
     common::TableReference,
     sql::{
@@ -16,6 +16,7 @@ use datafusion::{
 use crate::{
     FrameRef, QueryError, Result, Session, advice,
     position::{find_named, find_source, find_word},
+    system::SYSTEM_BOX,
 };
 
 const INFORMATION_SCHEMA: &str = "information_schema";
@@ -72,6 +73,22 @@ impl Visitor for Functions {
     }
 }
 
+/// The frame that `name` means in `session`, in any case, or the ledger's own error.
+pub(crate) fn find(name: &FrameRef, session: &Session, namespace: &Namespace) -> Result<Arc<FrameRecord>, LedgerError> {
+    let (hive, box_name) = (session.hive_used(), session.box_used());
+    let [hive, box_name, frame] = whole(name, hive.as_str(), box_name.as_str());
+    namespace.frame(hive, box_name, frame)
+}
+
+/// All three parts of a name.
+fn whole<'a>(name: &'a FrameRef, hive: &'a str, box_name: &'a str) -> [&'a str; 3] {
+    match &name.0[..] {
+        [hive, box_name, frame] => [hive.as_str(), box_name.as_str(), frame.as_str()],
+        [box_name, frame] => [hive, box_name.as_str(), frame.as_str()],
+        _ => [hive, box_name, name.0.last().map_or("", String::as_str)],
+    }
+}
+
 /// The frame that `name` means in `session`, in any case. `sql` is for the picture in errors.
 pub(crate) fn resolve(
     name: &FrameRef,
@@ -80,11 +97,7 @@ pub(crate) fn resolve(
     sql: &str,
 ) -> Result<Arc<FrameRecord>> {
     let (hive, box_name) = (session.hive_used(), session.box_used());
-    let [hive, box_name, frame] = match &name.0[..] {
-        [hive, box_name, frame] => [hive.as_str(), box_name.as_str(), frame.as_str()],
-        [box_name, frame] => [hive.as_str(), box_name.as_str(), frame.as_str()],
-        _ => [hive.as_str(), box_name.as_str(), name.0.last().map_or("", String::as_str)],
-    };
+    let [hive, box_name, frame] = whole(name, hive.as_str(), box_name.as_str());
     match namespace.frame(hive, box_name, frame) {
         Ok(record) => Ok(record),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -124,6 +137,7 @@ fn missing(name: &FrameRef, full: [&str; 3], namespace: &Namespace, sql: &str) -
         None => picture_of(sql, frame),
     };
     let hint = match (namespace.renamed_to(&full), suggestion(&path, frame, namespace)) {
+        _ if fold(full[1]) == SYSTEM_BOX => "the system frames are apiary.cells, ledger, nodes and queries".to_owned(),
         (Some(now), _) => format!("it was renamed to {now}"),
         (None, Some(near)) => format!("did you mean {near}?"),
         (None, None) if name.0.len() < 3 => format!("write hive.box.{frame}, or USE hive.box first"),

@@ -19,11 +19,12 @@ use datafusion::{
 };
 
 use crate::{
-    Result, ScanReport, Session, advice,
+    ColonyRows, Result, ScanReport, Session, SystemFrame, advice,
     case::Spellings,
     catalog::{Colony, Hives},
     order,
     runtime::cells_url,
+    system,
     table::ScanLog,
     walls,
 };
@@ -38,6 +39,8 @@ pub struct Pinned {
     pub(crate) namespace: Option<Arc<Namespace>>,
     pub(crate) snapshots: Vec<(FramePath, Arc<Snapshot>)>,
     pub(crate) frames: Frames,
+    pub(crate) system: Vec<SystemFrame>,
+    pub(crate) colony: ColonyRows,
     pub(crate) verbose: bool,
 }
 
@@ -61,8 +64,21 @@ impl Pinned {
         self
     }
 
+    /// The system frames that it names: their rows are told here, so it must run here.
+    #[must_use]
+    pub fn system_frames(&self) -> &[SystemFrame] {
+        &self.system
+    }
+
+    /// The same with what the colony knows of itself, for a statement that asks (see [`Pinned::system_frames`]).
+    #[must_use]
+    pub fn with_colony(mut self, colony: ColonyRows) -> Self {
+        self.colony = colony;
+        self
+    }
+
     /// Plans it with `config`, to run in `runtime`. Reads no cell and costs no request, except that a statement on
-    /// `information_schema` looks up the frames it lists. The session's `target_partitions` goes before `config`'s.
+    /// `information_schema`, `apiary.cells` or `apiary.ledger` looks up the frames it lists. The session's `target_partitions` goes before `config`'s.
     /// Fails with kind `SqlSyntax` or `NotFound`.
     pub async fn plan(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
         let mut config = self.config(config);
@@ -120,6 +136,7 @@ impl Pinned {
             frames: self.frames.clone(),
             cells_url: cells_url()?,
             spellings: self.spellings.clone(),
+            system: system::tables(&self.system, &self.colony, self.namespace.as_ref(), &self.frames)?,
             log,
             verbose: self.verbose,
         })

@@ -10,7 +10,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
-    Pinned, QueryError, QueryStatement, Result, Session, Use,
+    ColonyRows, Pinned, QueryError, QueryStatement, Result, Session, SystemFrame, Use,
     case::Spellings,
     names::{self, References},
     runtime_for,
@@ -52,9 +52,13 @@ impl Planner {
             true => None,
             false => Some(self.registry.namespace().await?),
         };
-        let mut records: Vec<Arc<FrameRecord>> = Vec::new();
+        let (mut records, mut system): (Vec<Arc<FrameRecord>>, Vec<SystemFrame>) = Default::default();
         for name in &references.frames {
             let Some(namespace) = &namespace else { continue };
+            if let Some(meant) = SystemFrame::meant(name, session, namespace) {
+                system.extend((!system.contains(&meant)).then_some(meant));
+                continue;
+            }
             let record = names::resolve(name, session, namespace, statement.sql())?;
             if !records.iter().any(|known| known.path == record.path) {
                 records.push(record);
@@ -66,11 +70,14 @@ impl Planner {
         }
         let snapshots = self.snapshots(&records).await?;
         let mut ast = statement.ast().clone();
-        let columns = snapshots.iter().flat_map(|(_, snapshot)| snapshot.schema.fields());
+        let schemas = snapshots.iter().map(|(_, snapshot)| Arc::clone(&snapshot.schema));
+        let schemas: Vec<_> = schemas.chain(system.iter().map(|system| system.schema())).collect();
+        let columns = schemas.iter().flat_map(|schema| schema.fields());
         let spellings = Spellings::of(columns.map(|field| field.name().as_str()));
         spellings.apply(&mut ast);
         let (sql, session, frames) = (statement.sql().to_owned(), session.clone(), self.frames.clone());
-        Ok(Pinned { sql, ast, spellings, session, namespace, snapshots, frames, verbose: false })
+        let colony = ColonyRows::default();
+        Ok(Pinned { sql, ast, spellings, session, namespace, snapshots, frames, system, colony, verbose: false })
     }
 
     async fn snapshots(&self, records: &[Arc<FrameRecord>]) -> Result<Vec<(FramePath, Arc<Snapshot>)>> {

@@ -6,12 +6,15 @@ use apiary_core::HiveName;
 use apiary_ledger::{FrameRecord, Namespace};
 use datafusion::arrow::{
     array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, UInt32Array, UInt64Array},
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
 };
 
 use crate::{
-    FrameRef, Planner, QueryError, Result, Session, Show, names,
+    FrameRef, Planner, QueryError, QueryRow, Result, Session, Show, names,
     planner::{boxes_of, find_box, find_hive},
+    show_queries,
+    system::SystemFrame,
 };
 
 /// One line of `SHOW NODES`; the caller knows the nodes.
@@ -39,11 +42,22 @@ pub struct NodeRow {
     pub seen_ms_ago: u64,
 }
 
+/// What the colony knows of itself beside its ledgers; the caller knows it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ColonyRows {
+    /// For `SHOW NODES` and `apiary.nodes`.
+    pub nodes: Vec<NodeRow>,
+    /// For `SHOW QUERIES` and `apiary.queries`, newest first.
+    pub queries: Vec<QueryRow>,
+}
+
 impl Planner {
-    /// Answers `SHOW`. `nodes` is looked at for `SHOW NODES` only. One GET while warm, none for nodes and settings.
-    pub async fn show(&self, show: &Show, session: &Session, nodes: &[NodeRow]) -> Result<RecordBatch> {
+    /// Answers `SHOW`. `colony` is looked at for `SHOW NODES` and `SHOW QUERIES` only. One GET while warm, none for
+    /// nodes, queries and settings.
+    pub async fn show(&self, show: &Show, session: &Session, colony: &ColonyRows) -> Result<RecordBatch> {
         match show {
-            Show::Nodes => rows(show_nodes(nodes)),
+            Show::Nodes => show_nodes(&colony.nodes),
+            Show::Queries => show_queries::short(&colony.queries),
             Show::Settings => rows(show_settings(session)),
             Show::Hives => {
                 let namespace = self.registry.namespace().await?;
@@ -71,10 +85,16 @@ impl Planner {
     /// Answers `DESCRIBE`: the columns of a frame. Two GETs while warm.
     pub async fn describe(&self, name: &FrameRef, session: &Session) -> Result<RecordBatch> {
         let namespace = self.registry.namespace().await?;
-        let record = names::resolve(name, session, &namespace, "")?;
-        let snapshot = self.frames.snapshot(&record).await?;
-        let fields = snapshot.schema.fields();
-        let partition = |name: &String| snapshot.partition_by.contains(name);
+        let (schema, partition_by) = match SystemFrame::meant(name, session, &namespace) {
+            Some(system) => (system.schema(), Vec::new()),
+            None => {
+                let record = names::resolve(name, session, &namespace, "")?;
+                let snapshot = self.frames.snapshot(&record).await?;
+                (Arc::clone(&snapshot.schema), snapshot.partition_by.clone())
+            }
+        };
+        let fields = schema.fields();
+        let partition = |name: &String| partition_by.contains(name);
         rows(vec![
             ("column", texts(fields.iter().map(|field| field.name().clone()))),
             ("type", texts(fields.iter().map(|field| field.data_type().to_string()))),
@@ -147,11 +167,17 @@ fn show_settings(session: &Session) -> Vec<(&'static str, ArrayRef)> {
     ]
 }
 
-fn show_nodes(nodes: &[NodeRow]) -> Vec<(&'static str, ArrayRef)> {
+/// The columns of `apiary.nodes`.
+pub(crate) fn nodes_schema() -> SchemaRef {
+    show_nodes(&[]).map_or_else(|_| Arc::new(Schema::empty()), |batch| batch.schema())
+}
+
+/// The rows of `SHOW NODES` and `apiary.nodes`.
+pub(crate) fn show_nodes(nodes: &[NodeRow]) -> Result<RecordBatch> {
     let numbers =
         |of: fn(&NodeRow) -> u32| -> ArrayRef { Arc::new(UInt32Array::from_iter_values(nodes.iter().map(of))) };
     let longs = |of: fn(&NodeRow) -> u64| -> ArrayRef { Arc::new(UInt64Array::from_iter_values(nodes.iter().map(of))) };
-    vec![
+    rows(vec![
         ("node", texts(nodes.iter().map(|node| node.node.clone()))),
         ("state", texts(nodes.iter().map(|node| node.state.clone()))),
         ("roles", texts(nodes.iter().map(|node| node.roles.join(", ")))),
@@ -162,5 +188,5 @@ fn show_nodes(nodes: &[NodeRow]) -> Vec<(&'static str, ArrayRef)> {
         ("temperature", Arc::new(Float64Array::from_iter_values(nodes.iter().map(|node| node.temperature)))),
         ("version", texts(nodes.iter().map(|node| node.version.clone()))),
         ("seen_ms_ago", longs(|node| node.seen_ms_ago)),
-    ]
+    ])
 }

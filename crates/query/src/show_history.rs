@@ -26,7 +26,8 @@ impl Planner {
     }
 }
 
-fn rows(entries: &[HistoryEntry]) -> Result<RecordBatch> {
+/// One row for each entry.
+pub(crate) fn rows(entries: &[HistoryEntry]) -> Result<RecordBatch> {
     let text = |of: fn(&HistoryEntry) -> &String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(entries.iter().map(of)))
     };

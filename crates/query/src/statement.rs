@@ -97,6 +97,8 @@ pub enum Show {
     },
     /// The nodes on the bucket.
     Nodes,
+    /// What runs, and what ran during the last day.
+    Queries,
     /// The settings.
     Settings,
 }

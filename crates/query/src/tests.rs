@@ -6,4 +6,5 @@ mod errors;
 mod fuzz;
 pub(crate) mod kit;
 mod plans;
+mod system;
 mod truth;

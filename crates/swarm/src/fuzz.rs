@@ -1,10 +1,11 @@
 //! Doors for fuzzing: each takes any bytes to a decoder of this crate, and must not panic. Nobody else goes through.
 
-use crate::{ColonyFormat, ColonySecret, Heartbeat, board};
+use crate::{ColonyFormat, ColonySecret, Heartbeat, QueryLog, board};
 
-/// A heartbeat, the colony's format and its secret.
+/// A heartbeat, a log of queries, the colony's format and its secret.
 pub fn heartbeat(data: &[u8]) {
     Heartbeat::fuzz(data);
+    QueryLog::fuzz(data);
     ColonyFormat::fuzz(data);
     ColonySecret::fuzz(data);
 }

@@ -130,9 +130,8 @@ class Result:
         return True
 
     def show(self, rows: int = ROWS_SHOWN_MAX) -> None:
-        """Prints the first rows and the line under them."""
-        print(self._collected().render(rows))
-        print(self.footer())
+        """Prints the first rows and the line under them; of an `EXPLAIN` the whole plan."""
+        print(self._plan() or f"{self._collected().render(rows)}\n{self.footer()}")
 
     def footer(self) -> str:
         """The one line under the result."""
@@ -142,10 +141,19 @@ class Result:
         """Cancels the query; taking the rest raises `QueryCancelled`."""
         self._query.cancel()
 
+    def _plan(self) -> str | None:
+        """The lines of an `EXPLAIN`; nothing for other results."""
+        if self.columns != ["plan"]:
+            return None
+        lines = [line for (line,) in self.fetchall()]
+        return "\n".join(lines) if lines and all(isinstance(line, str) for line in lines) else None
+
     def __repr__(self) -> str:
-        return f"{self._collected().render(ROWS_SHOWN_MAX)}\n{self.footer()}"
+        return self._plan() or f"{self._collected().render(ROWS_SHOWN_MAX)}\n{self.footer()}"
 
     def _repr_html_(self) -> str:
+        if plan := self._plan():
+            return f"<pre>{html.escape(plan)}</pre>"
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
         shown = self.fetchall()[:ROWS_SHOWN_MAX]
         cell = lambda value: f"<td>{'' if value is None else html.escape(str(value))}</td>"  # noqa: E731

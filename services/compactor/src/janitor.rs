@@ -1,9 +1,14 @@
-//! Sweeps what dead coordinators left on the board, by the swarm's rules, every few minutes.
+//! Sweeps what dead coordinators left: queries on the board and logs of queries, by the swarm's rules, every few
+//! minutes.
 
 use std::{sync::Arc, time::Duration};
 
 use apiary_node::Node;
-use apiary_swarm::board::SweepAges;
+use apiary_swarm::{
+    NodeView, Result,
+    board::{SweepAges, SweepReport},
+    query_log,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Between two sweeps: leftovers are minutes old when they go, so one more does not matter and requests do.
@@ -42,7 +47,7 @@ pub(crate) async fn run(node: Arc<Node>, shutdown: CancellationToken) {
         let world = node.world_within(WORLD_AGE_MAX).await;
         let swept = tokio::select! {
             () = shutdown.cancelled() => return,
-            swept = tokio::time::timeout(SWEEP_TIME_MAX, node.board.sweep(&world, &ages)) => swept,
+            swept = tokio::time::timeout(SWEEP_TIME_MAX, sweep(&node, &world, &ages)) => swept,
         };
         match swept {
             Ok(Ok(report)) if report.queries_swept + report.pointers_swept > 0 => {
@@ -54,4 +59,10 @@ pub(crate) async fn run(node: Arc<Node>, shutdown: CancellationToken) {
             Err(_) => tracing::warn!("a sweep took too long"),
         }
     }
+}
+
+async fn sweep(node: &Node, world: &[NodeView], ages: &SweepAges) -> Result<SweepReport> {
+    let report = node.board.sweep(world, ages).await?;
+    query_log::sweep(&node.bucket).await?;
+    Ok(report)
 }

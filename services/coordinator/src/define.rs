@@ -14,6 +14,7 @@ use crate::{CoordinatorError, Result, state::State};
 
 /// Creates what is not there; a frame takes a `spec`. False: it is there already, identical.
 pub(crate) async fn create(state: &State, place: Place, spec: Option<FrameSpec>) -> Result<bool> {
+    place.may_be_new()?;
     whole(state, move |state| async move {
         match place {
             Place::Hive(hive) => state.registry.create_hive(&hive).await,
@@ -57,6 +58,7 @@ pub(crate) async fn drop(state: &State, place: Place, how: Dropping) -> Result<O
 
 /// Renames what is there to something of the same kind. False: it is not there, and that is no error.
 pub(crate) async fn rename(state: &State, from: Place, to: Place, if_exists: bool) -> Result<bool> {
+    to.may_be_new()?;
     if if_exists && !exists(&*state.registry.namespace().await?, &from) {
         return Ok(false);
     }

@@ -22,6 +22,7 @@ mod define;
 mod error;
 mod maintenance;
 mod nudges;
+mod queries;
 mod query;
 mod run;
 mod state;

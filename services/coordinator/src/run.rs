@@ -12,7 +12,7 @@ use apiary_proto::v1::{
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Channel};
 
-use crate::{Result, state::State};
+use crate::{Result, queries, state::State};
 
 /// How long queries may go on after the word to stop: a little less than the
 /// server gives its calls, so that they end with a word.
@@ -55,6 +55,7 @@ pub async fn run_beside(
         // Nudge streams have no end of their own.
         queries.cancel();
     };
+    let telling = tokio::spawn(queries::keep(state.clone(), queries.clone()));
     let serving = serve(listener, routes(&state), policy, shutdown.clone());
     tokio::pin!(serving, drain);
     // The server stops taking calls at the word to stop and ends when those it has are done.
@@ -65,7 +66,7 @@ pub async fn run_beside(
     queries.cancel();
     state.tasks.close();
     // Commits whose callers went away have answers to get, too.
-    let rest = async { tokio::join!(state.tasks.wait(), state.frames.drain()) };
+    let rest = async { tokio::join!(state.tasks.wait(), state.frames.drain(), telling) };
     if tokio::time::timeout(SWEEP_MAX, rest).await.is_err() {
         tracing::warn!("left before all queries were off the board; the janitor takes the rest");
     }

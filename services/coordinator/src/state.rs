@@ -10,7 +10,7 @@ use apiary_query::Planner;
 use apiary_swarm::{NodeState, NodeView};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Result, cancel::Running, nudges::Nudges, run::Beside};
+use crate::{Result, cancel::Running, nudges::Nudges, queries::Queries, run::Beside};
 
 /// How old a view of the colony may be where somebody asks for it: a little more than a node that is awake lets it grow.
 const WORLD_AGE_MAX: Duration = Duration::from_secs(12);
@@ -28,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) board: BoardEnv,
     pub(crate) nudges: Nudges,
     pub(crate) running: Running,
+    pub(crate) queries: Queries,
     pub(crate) beside: Beside,
     pub(crate) shutdown: CancellationToken,
     /// Queries under way: a coordinator that leaves waits for them.
@@ -54,8 +55,9 @@ impl State {
             runtime: planner.runtime(),
             tasks: tasks.clone(),
         };
-        let running = Running::default();
-        let inner = Inner { node, registry, frames, planner, ingest, board, nudges, running, beside, shutdown, tasks };
+        let (running, queries) = (Running::default(), Queries::default());
+        let inner =
+            Inner { node, registry, frames, planner, ingest, board, nudges, running, queries, beside, shutdown, tasks };
         Ok(Self(Arc::new(inner)))
     }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod cache;
 mod define;
+mod queries;
 
 struct Colony {
     client: Client,

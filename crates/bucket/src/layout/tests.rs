@@ -70,6 +70,8 @@ fn pins_and_frame_folders_read_back() {
     let query = query_id();
     assert_eq!(parse_pin(pin(&query).as_str()), Some(query));
     assert_eq!(parse_pin("_apiary/pins/x.json"), None);
+    let node = apiary_core::NodeId::new("pi-1").unwrap();
+    assert_eq!(parse_query_log(query_log(&node).as_str()), Some(node));
     let id = FrameId::random(&SeededRng::new(5));
     for path in [["h", "b", "f"], ["my hive", "Büro", "a-b"], ["x_", "b", "f-"]] {
         let folder = frame_folder(&FramePath::new(path[0], path[1], path[2]).unwrap(), &id);
@@ -170,6 +172,9 @@ fn any_text_as_a_key_is_a_key_or_none() {
         }
         if let Some(id) = parse_node(text) {
             assert_eq!(node(&id).as_str(), text);
+        }
+        if let Some(id) = parse_query_log(text) {
+            assert_eq!(query_log(&id).as_str(), text);
         }
         if let Some(epoch) = parse_fence(&frame, text) {
             assert_eq!(fence(&frame, epoch).as_str(), text);

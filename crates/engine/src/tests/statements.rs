@@ -177,7 +177,7 @@ async fn a_stage_reads_as_sql_where_it_can() {
     let sql = "SELECT k, sum(v) AS total FROM t WHERE s > 's2' GROUP BY k ORDER BY total LIMIT 3";
     let (query, _) = colony.cut(sql, board_config(3)).await.unwrap();
     let told: Vec<&str> = query.plans.stages.iter().map(|stage| stage.sql.as_str()).collect();
-    let scan = "SELECT k, sum(t.v) FROM lab.box.t WHERE s > s2 GROUP BY k";
+    let scan = "SELECT k, sum(v) FROM lab.box.t WHERE s > 's2' GROUP BY k";
     assert!(told[0].starts_with(scan), "{told:#?}");
     assert!(told[0].contains("-- distribute by Hash"), "{told:#?}");
     assert!(told[1].contains("FROM stage_1") && told[1].contains("ORDER BY"), "{told:#?}");

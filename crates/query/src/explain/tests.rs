@@ -80,8 +80,7 @@ frame analytics.sensors.temperature @ version 42   cells 118 → 0
     assert_eq!(report.text(), expected);
 }
 
-#[test]
-fn analyze_adds_what_each_node_did_and_the_footer() {
+fn analyzed() -> AnalyzeReport {
     let stats = QueryStats {
         rows: 4,
         elapsed_us: 2_000_000,
@@ -106,8 +105,12 @@ fn analyze_adds_what_each_node_did_and_the_footer() {
         memory_budget_bytes: 128_000_000,
         ..StageRun::default()
     };
-    let analyze = AnalyzeReport { stats, runs: vec![run], coordination_us: 100_000 };
-    let text = ExplainReport { analyze: Some(analyze), ..board() }.text();
+    AnalyzeReport { stats, runs: vec![run], coordination_us: 100_000 }
+}
+
+#[test]
+fn analyze_adds_what_each_node_did_and_the_footer() {
+    let text = ExplainReport { analyze: Some(analyzed()), ..board() }.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(
         lines[6],
@@ -117,16 +120,35 @@ fn analyze_adds_what_each_node_did_and_the_footer() {
     assert_eq!(lines[9], "coordination 0.10 s, 5 % of the whole");
 }
 
+/// Programs read it: docs/sql.md says that fields are added, never renamed or taken away.
 #[test]
-fn verbose_names_every_cell_with_its_reason() {
+fn the_json_has_the_shape_that_the_manual_promises() {
+    let mut analyze = analyzed();
+    (analyze.stats.stages, analyze.stats.tasks, analyze.stats.retries) = (2, 10, 1);
+    (analyze.stats.execution, analyze.stats.execution_reason) = ("board".to_owned(), board().why);
+    let report = ExplainReport {
+        scans: vec![ScanReport { cells: cells(), ..scan() }],
+        plan: Some("stage 1\nSortShuffleWriterExec".to_owned()),
+        analyze: Some(analyze),
+        ..board()
+    };
+    assert_eq!(report.json(), include_str!("golden/report.json").trim_end());
+    assert_eq!(serde_json::from_str::<ExplainReport>(&report.json()).unwrap(), report);
+}
+
+fn cells() -> Vec<CellReport> {
     let cell = |path: &str, pruned_by: Option<&str>| CellReport {
         path: path.to_owned(),
         bytes: 5_100_000,
         rows: 100_000,
         pruned_by: pruned_by.map(str::to_owned),
     };
-    let cells = vec![cell("cells/a.parquet", None), cell("cells/b.parquet", Some("region = 'north'"))];
-    let text = ExplainReport { scans: vec![ScanReport { cells, ..scan() }], ..board() }.text();
+    vec![cell("cells/a.parquet", None), cell("cells/b.parquet", Some("region = 'north'"))]
+}
+
+#[test]
+fn verbose_names_every_cell_with_its_reason() {
+    let text = ExplainReport { scans: vec![ScanReport { cells: cells(), ..scan() }], ..board() }.text();
     assert!(text.contains("\n  cells/a.parquet   100 000 rows · 5.1 MB   read\n"), "{text}");
     assert!(text.contains("\n  cells/b.parquet   100 000 rows · 5.1 MB   pruned by region = 'north'\n"), "{text}");
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! USE name | USE HIVE name | USE [BOX] [hive.]box
 //! SET name = value | SET name TO value | RESET name        value: a word, a number, a 'text', DEFAULT
-//! SHOW HIVES | BOXES [IN hive] | FRAMES [IN hive | box | hive.box] | NODES | SETTINGS
+//! SHOW HIVES | BOXES [IN hive] | FRAMES [IN hive | box | hive.box] | NODES | QUERIES | SETTINGS
 //! SHOW HISTORY frame [LIMIT n]
 //! DESCRIBE frame | DESC frame
 //! EXPLAIN [ANALYZE] [VERBOSE] [FORMAT JSON | FORMAT TEXT] query
@@ -107,7 +107,7 @@ pub(super) fn reset(tokens: &mut Tokens<'_>) -> Result<Statement> {
 
 pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
     tokens.skip();
-    const THINGS: [&str; 6] = ["HIVES", "BOXES", "FRAMES", "HISTORY", "NODES", "SETTINGS"];
+    const THINGS: [&str; 7] = ["HIVES", "BOXES", "FRAMES", "HISTORY", "NODES", "QUERIES", "SETTINGS"];
     let thing = tokens.peek_word().unwrap_or_default();
     let foreign = |what: &str, instead: &str| QueryError::Unsupported {
         what: what.to_owned(),
@@ -119,9 +119,10 @@ pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
         "TABLES" => return Err(foreign("SHOW TABLES", "SHOW FRAMES")),
         "COLUMNS" => return Err(foreign("SHOW COLUMNS", "DESCRIBE frame")),
         "ALL" => return Err(foreign("SHOW ALL", "SHOW SETTINGS")),
+        "PROCESSLIST" => return Err(foreign("SHOW PROCESSLIST", "SHOW QUERIES")),
         _ if !THINGS.contains(&thing.as_str()) => {
             let near = nearest(&thing, THINGS).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-            return Err(tokens.expected(&format!("HIVES, BOXES, FRAMES, HISTORY, NODES or SETTINGS{near}")));
+            return Err(tokens.expected(&format!("HIVES, BOXES, FRAMES, HISTORY, NODES, QUERIES or SETTINGS{near}")));
         }
         _ => tokens.skip(),
     };
@@ -139,6 +140,7 @@ pub(super) fn show(tokens: &mut Tokens<'_>) -> Result<Show> {
         "BOXES" => Show::Boxes { hive: within.into_iter().next() },
         "FRAMES" => Show::Frames { within },
         "NODES" => Show::Nodes,
+        "QUERIES" => Show::Queries,
         _ => Show::Settings,
     })
 }

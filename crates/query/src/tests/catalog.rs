@@ -8,7 +8,7 @@ use super::{
     kit::{Colony, lines, session},
     plans::sensors,
 };
-use crate::{FrameRef, NodeRow, Session, Show, Statement, parse};
+use crate::{ColonyRows, FrameRef, NodeRow, Session, Show, Statement, parse};
 
 async fn mixed() -> Colony {
     let colony = sensors().await;
@@ -23,7 +23,7 @@ async fn mixed() -> Colony {
 
 async fn shown(colony: &Colony, sql: &str, session: &Session) -> Vec<String> {
     let Statement::Show(show) = parse(sql).unwrap() else { panic!("{sql} is no SHOW") };
-    lines(&[colony.planner.show(&show, session, &[]).await.unwrap()])
+    lines(&[colony.planner.show(&show, session, &ColonyRows::default()).await.unwrap()])
 }
 
 #[tokio::test]
@@ -90,8 +90,9 @@ async fn show_and_describe_list_what_is_there() {
     assert_eq!(shown(&colony, "SHOW SETTINGS", &none).await.len(), 3);
     let history = shown(&colony, "SHOW HISTORY sensors.People LIMIT 2", &session("demo", "")).await;
     assert!(history.len() == 2 && history[0].contains("| create") && history[1].contains("| append"), "{history:?}");
-    let nodes = [NodeRow { node: "pi-3".to_owned(), ..NodeRow::default() }];
-    let batch = colony.planner.show(&Show::Nodes, &none, &nodes).await.unwrap();
+    let nodes = vec![NodeRow { node: "pi-3".to_owned(), ..NodeRow::default() }];
+    let rows = ColonyRows { nodes, ..ColonyRows::default() };
+    let batch = colony.planner.show(&Show::Nodes, &none, &rows).await.unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 10));
     let name = FrameRef(vec!["TEMPERATURE".to_owned()]);
     let described = colony.planner.describe(&name, &session("demo", "sensors")).await.unwrap();

@@ -13,7 +13,7 @@ use super::{
     service::Ask,
     statement::micros,
 };
-use crate::{Result, state::State};
+use crate::{Result, queries, state::State};
 
 /// The report on a query.
 pub(super) async fn explain(
@@ -67,12 +67,18 @@ async fn analyze(
 ) -> Result<AnalyzeReport> {
     let clock = state.node.bucket.clock();
     let began = clock.monotonic();
-    let mut flow = flow::open(state, ask, prepared, token, out.progress()).await?;
+    let mut flow = flow::open(state, ask, prepared, token, queries::follow(state, ask.id, out.progress())).await?;
     let mut rows = 0;
     while let Some(batch) = flow.stream.next().await {
         rows += batch.map_err(flow::told)?.num_rows() as u64;
     }
     let elapsed = clock.monotonic().saturating_sub(began);
     let stats = QueryStats { rows, elapsed_us: micros(elapsed), ..flow.stats() };
-    Ok(AnalyzeReport { stats, runs: flow.runs(rows, elapsed), coordination_us: 0 })
+    let mut runs = flow.runs(rows, elapsed);
+    let world = state.node.world();
+    for run in runs.iter_mut().filter(|run| run.memory_budget_bytes == 0) {
+        let node = world.iter().find(|node| node.heartbeat.node.as_str() == run.node);
+        run.memory_budget_bytes = node.map_or(0, |node| node.heartbeat.chamber_bytes);
+    }
+    Ok(AnalyzeReport { stats, runs, coordination_us: micros(flow.coordination(elapsed)) })
 }

@@ -29,7 +29,7 @@ use crate::{CoordinatorError, Result, state::State};
 const BATCHES_AHEAD: usize = 2;
 
 /// Whose queries they are, until clients have names.
-const PRINCIPAL: &str = "client";
+pub(super) const PRINCIPAL: &str = "client";
 
 /// Rows as they come. Dropping it stops the query and gives back what it had leased.
 pub(super) struct Flow {
@@ -215,6 +215,14 @@ impl Flow {
         stats
     }
 
+    /// How much of `elapsed` went by without a task of the query running anywhere; nothing for a local plan.
+    pub(super) fn coordination(&self, elapsed: std::time::Duration) -> std::time::Duration {
+        match &self.cost {
+            Cost::Local { .. } => std::time::Duration::ZERO,
+            Cost::Board { metrics } => elapsed.saturating_sub(metrics.working()),
+        }
+    }
+
     /// The same by stage and node, for EXPLAIN ANALYZE; `rows` and `elapsed` are those of the whole.
     pub(super) fn runs(&self, rows: u64, elapsed: std::time::Duration) -> Vec<StageRun> {
         match &self.cost {
@@ -252,6 +260,7 @@ fn board_runs(metrics: &BoardMetrics) -> Vec<StageRun> {
         run.tasks += 1;
         run.attempts += task.attempt as usize;
         run.rows += task.metrics.rows;
+        run.waiting_us += micros(task.waited());
         run.computing_us += task.metrics.elapsed_us;
         run.get_requests += task.metrics.gets;
         run.bytes_read += task.metrics.bytes_read;

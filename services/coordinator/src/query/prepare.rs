@@ -18,7 +18,7 @@ use apiary_query::{Execution, Pinned, Planned, QueryStatement, local_config, run
 use apiary_swarm::NodeView;
 use datafusion::execution::runtime_env::RuntimeEnv;
 
-use super::service::Ask;
+use super::{service::Ask, statement::colony_rows};
 use crate::{Result, state::State};
 
 /// Most tasks per stage: beyond this the board costs more than the work, whatever the colony's size.
@@ -67,6 +67,8 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     let bucket = state.node.bucket.with_counters(Arc::clone(&counters));
     let runtime = runtime_like(&state.planner.runtime(), &bucket, None, None)?;
     let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
+    let asked = pinned.system_frames().to_vec();
+    let pinned = pinned.with_colony(colony_rows(state, &asked).await?);
     let planned = pinned.plan(local_config(state.node.bees.total()), Arc::clone(&runtime)).await?;
     // Who else is there matters only to a query that may go to the board.
     let may_go = planned.bytes_kept() > gate::local_bytes_max(state.node.bees.total())
@@ -87,11 +89,19 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     });
     let (staged, reason) = match decision.way {
         Way::Local => (None, decision.reason),
+        Way::Board if !asked.is_empty() => {
+            (None, format!("apiary.{} is told by this coordinator alone; so it runs locally", asked[0].name()))
+        }
         Way::Board => match stage(state, ask, &pinned, &workers).await? {
             Ok(staged) => (Some(staged), decision.reason),
             Err(why) => (None, format!("{why}; so it runs locally")),
         },
     };
+    state.queries.tell(ask.id, |line| {
+        let way = if staged.is_some() { "board" } else { "local" };
+        (line.way, line.reason) = (way.to_owned(), reason.clone());
+        (line.cells_read, line.cells_total) = (planned.cells_kept() as u64, planned.cells_total() as u64);
+    });
     Ok(Prepared { pinned, planned, staged, reason, runtime, counters, workers: workers.len() })
 }
 

@@ -73,6 +73,8 @@ fn read(state: &State, request: ExecuteRequest) -> Result<Ask> {
 /// hears of the end, so that it may ask again at once.
 async fn supervise(state: State, ask: Ask, place: Place, outlet: Outlet) {
     let end = until_its_end(&state, &ask, &place, &outlet).await;
+    let clock = state.node.bucket.clock();
+    state.queries.end(ask.id, &end, clock.monotonic(), clock.wall_ms());
     place.token.cancel();
     drop(place);
     if let Err(error) = &end {

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use apiary_ingest::IngestError;
 use apiary_proto::v1::{self, QueryFinished, QueryStarted};
-use apiary_query::{NodeRow, QueryStatement, QueryStats, Session, Statement, parse};
+use apiary_query::{ColonyRows, QueryStatement, QueryStats, Session, Show, Statement, SystemFrame, parse};
+use apiary_swarm::QueryLine;
 use arrow::{
     array::{ArrayRef, RecordBatch, StringArray},
     datatypes::Schema,
@@ -12,8 +13,14 @@ use arrow::{
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{define, explain, flow, outlet::Outlet, prepare, service::Ask};
-use crate::{Result, colony::node_row, state::State};
+use super::{
+    define, explain,
+    flow::{self, PRINCIPAL},
+    outlet::Outlet,
+    prepare,
+    service::Ask,
+};
+use crate::{Result, colony::node_row, queries, state::State};
 
 /// What a statement that only reads names says of its way.
 const FROM_NAMES: &str = "answered from the registry";
@@ -27,8 +34,14 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
         return Err(not_known().into());
     }
     let mut stats = match statement {
-        Statement::Query(query) => select(state, ask, &query, token, out).await?,
+        Statement::Query(query) => {
+            begin(state, ask, began);
+            select(state, ask, &query, token, out).await?
+        }
         Statement::Explain(explain) => {
+            if explain.analyze {
+                begin(state, ask, began);
+            }
             let report = explain::explain(state, ask, &explain, token, out).await?;
             answer(ask, out, Some(report.batch(explain.json)?)).await?
         }
@@ -41,8 +54,13 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
             answer(ask, out, None).await?
         }
         Statement::Show(show) => {
-            let nodes: Vec<NodeRow> = state.world().await.iter().map(node_row).collect();
-            answer(ask, out, Some(state.planner.show(&show, &session, &nodes).await?)).await?
+            let asked = match show {
+                Show::Nodes => &[SystemFrame::Nodes][..],
+                Show::Queries => &[SystemFrame::Queries],
+                _ => &[],
+            };
+            let colony = colony_rows(state, asked).await?;
+            answer(ask, out, Some(state.planner.show(&show, &session, &colony).await?)).await?
         }
         Statement::Describe(frame) => answer(ask, out, Some(state.planner.describe(&frame, &session).await?)).await?,
         Statement::Create(create) => {
@@ -63,6 +81,24 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
     Ok(QueryFinished { stats: Some(wire_stats(stats)), session: Some(wire_session(&session)) })
 }
 
+/// From here on the query is told of.
+fn begin(state: &State, ask: &Ask, began: Duration) {
+    let started_ms = state.node.bucket.clock().wall_ms();
+    state.queries.begin(QueryLine::begun(ask.id, &ask.sql, PRINCIPAL, started_ms), began);
+}
+
+/// What the colony knows of itself, as far as it is asked.
+pub(super) async fn colony_rows(state: &State, asked: &[SystemFrame]) -> Result<ColonyRows> {
+    let mut rows = ColonyRows::default();
+    if asked.contains(&SystemFrame::Nodes) {
+        rows.nodes = state.world().await.iter().map(node_row).collect();
+    }
+    if asked.contains(&SystemFrame::Queries) {
+        rows.queries = queries::rows(state).await?;
+    }
+    Ok(rows)
+}
+
 /// Runs a query and sends its rows.
 async fn select(
     state: &State,
@@ -71,7 +107,8 @@ async fn select(
     token: &CancellationToken,
     out: &Outlet,
 ) -> Result<QueryStats> {
-    let resumed = if ask.again { flow::resume(state, ask, token, out.progress()).await? } else { None };
+    let progress = || queries::follow(state, ask.id, out.progress());
+    let resumed = if ask.again { flow::resume(state, ask, token, progress()).await? } else { None };
     let mut flow = match resumed {
         Some(flow) => {
             out.started(started(ask, flow.way(), flow.reason())).await?;
@@ -80,12 +117,13 @@ async fn select(
         None => {
             let prepared = prepare::prepare(state, ask, query, false).await?;
             out.started(started(ask, prepared.way(), &prepared.reason)).await?;
-            flow::open(state, ask, prepared, token, out.progress()).await?
+            flow::open(state, ask, prepared, token, progress()).await?
         }
     };
     let mut rows = out.rows(&flow.schema).await?;
     while let Some(batch) = flow.stream.next().await {
         rows.batch(&batch.map_err(flow::told)?).await?;
+        state.queries.tell(ask.id, |line| line.rows = rows.sent());
     }
     Ok(QueryStats { rows: rows.sent(), ..flow.stats() })
 }
