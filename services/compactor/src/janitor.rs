@@ -20,6 +20,9 @@ const SWEEP_JITTER_MS: u64 = 60_000;
 /// Longest a sweep may take before the next has its turn.
 const SWEEP_TIME_MAX: Duration = Duration::from_secs(240);
 
+/// Logs of queries stay a day: every so many sweeps is often enough for them.
+const LOGS_EVERY: u64 = 10;
+
 /// How old the view may be by which an owner is judged.
 const WORLD_AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -37,7 +40,7 @@ fn rules(age_ms: Option<u64>) -> (Duration, u64, SweepAges) {
 pub(crate) async fn run(node: Arc<Node>, shutdown: CancellationToken) {
     let (interval, jitter_ms, ages) = rules(std::env::var(AGE_VARIABLE).ok().and_then(|text| text.parse().ok()));
     // Ends with the node.
-    loop {
+    for turn in 0u64.. {
         let wait = interval + Duration::from_millis(node.bucket.rng().below(jitter_ms.max(1)));
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -47,7 +50,7 @@ pub(crate) async fn run(node: Arc<Node>, shutdown: CancellationToken) {
         let world = node.world_within(WORLD_AGE_MAX).await;
         let swept = tokio::select! {
             () = shutdown.cancelled() => return,
-            swept = tokio::time::timeout(SWEEP_TIME_MAX, sweep(&node, &world, &ages)) => swept,
+            swept = tokio::time::timeout(SWEEP_TIME_MAX, sweep(&node, &world, &ages, turn.is_multiple_of(LOGS_EVERY))) => swept,
         };
         match swept {
             Ok(Ok(report)) if report.queries_swept + report.pointers_swept > 0 => {
@@ -61,8 +64,10 @@ pub(crate) async fn run(node: Arc<Node>, shutdown: CancellationToken) {
     }
 }
 
-async fn sweep(node: &Node, world: &[NodeView], ages: &SweepAges) -> Result<SweepReport> {
+async fn sweep(node: &Node, world: &[NodeView], ages: &SweepAges, with_logs: bool) -> Result<SweepReport> {
     let report = node.board.sweep(world, ages).await?;
-    query_log::sweep(&node.bucket).await?;
+    if with_logs {
+        query_log::sweep(&node.bucket).await?;
+    }
     Ok(report)
 }

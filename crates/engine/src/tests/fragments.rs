@@ -41,8 +41,8 @@ fn names() -> FrameNames {
 async fn tasks(colony: &Colony, sql: &str) -> Vec<(Option<String>, Arc<dyn ExecutionPlan>)> {
     let (query, _) = colony.cut(sql, board_config(3)).await.unwrap();
     let stage = &query.plans.stages[0];
-    let plan = stage.resolve(&Locations::new()).unwrap();
-    let restricted = (0..stage.tasks).map(|task| stages::restrict(&plan, task).unwrap());
+    let plan = query.plans.resolve(stage.id, &[], &Locations::new()).unwrap();
+    let restricted = (0..stage.tasks).map(|task| stages::restrict(&plan, &[task as usize]).unwrap());
     let work = restricted.map(|plan| Arc::clone(plan.children()[0]));
     work.map(|work| (fragment_sql::exact(work.as_ref(), &names()), work)).collect()
 }
