@@ -133,14 +133,14 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", port))
         taken.listen()
         error = fails("start", "--storage", (tmp_path / "b").as_uri(), "--data-dir", str(tmp_path / "n"),
-                      "--listen", f"127.0.0.1:{port}", "--roles", "coordinator", code=2)  # fmt: skip
+                      "--listen", f"127.0.0.1:{port}", "--roles", "coordinator")  # fmt: skip
         assert str(port) in error, error
 
 
 def test_two_nodes_cannot_share_an_identity(tmp_path: Path) -> None:
     with colony((tmp_path / "b").as_uri(), tmp_path / "c", workers=1):
         error = fails("start", "--storage", (tmp_path / "b").as_uri(), "--data-dir", str(tmp_path / "c" / "node-0"),
-                      "--listen", f"127.0.0.1:{free_port()}", timeout=60, code=2)  # fmt: skip
+                      "--listen", f"127.0.0.1:{free_port()}", timeout=60)  # fmt: skip
         assert "data" in error, error
 
 
