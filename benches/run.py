@@ -1,6 +1,6 @@
-"""TPC-H: Apiary's two ways against DuckDB and DataFusion, on the same files and cores, in one run.
+"""TPC-H: Apiary's two ways against DuckDB, DataFusion, Sail and Spark, on the same files and cores, in one run.
 
-    python benches/run.py [--scale 1] [--rounds 5] [--bin target/release] [--skip-board]
+    python benches/run.py [--scale 1] [--rounds 5] [--bin target/release] [--skip-board] [--levers] [--peers duckdb,datafusion]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "oracle"))
 QUERIES = {int(file.stem[1:]): file.read_text() for file in sorted((ROOT / "tests" / "tpch").glob("q*.sql"))}
 ONE_ROW_RUNS = 500
+LEVERS = ["join_order", "sieves", "shared_builds", "join_order, sieves, shared_builds"]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -42,30 +43,14 @@ def medians(engines: dict[str, Callable[[str], object]], rounds: int) -> dict[st
     return {name: {q: statistics.median(times) for q, times in by.items()} for name, by in seen.items()}
 
 
-def peers(files: dict[str, list[str]], cores: int) -> dict[str, Callable[[str], object]]:
-    import datafusion
-    import duckdb
-
-    duck = duckdb.connect(config={"threads": cores})
-    fusion = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(cores))
-    for table, paths in files.items():
-        duck.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet({paths!r})")
-        folders = {str(Path(path).parent) for path in paths}
-        assert len(folders) == 1, folders
-        fusion.register_parquet(table, folders.pop())
-    return {
-        "duckdb": lambda sql: duck.execute(sql).to_arrow_table(),
-        "datafusion": lambda sql: fusion.sql(sql).collect(),
-    }
-
-
 def print_table(results: dict[str, dict[int, float]], against: list[str]) -> dict[str, float]:
     names = list(results)
-    print(f"\n{'query':>6}" + "".join(f"{name:>14}" for name in names))
+    width = max(14, *(len(name) + 2 for name in names))
+    print(f"\n{'query':>6}" + "".join(f"{name:>{width}}" for name in names))
     for number in QUERIES:
-        print(f"{number:>6}" + "".join(f"{results[name][number] * 1e3:>11.1f} ms" for name in names))
+        print(f"{number:>6}" + "".join(f"{results[name][number] * 1e3:>{width - 3}.1f} ms" for name in names))
     totals = {name: sum(results[name].values()) for name in names}
-    print(f"{'total':>6}" + "".join(f"{totals[name]:>12.3f} s" for name in names))
+    print(f"{'total':>6}" + "".join(f"{totals[name]:>{width - 2}.3f} s" for name in names))
     ratios = {}
     for other in against:
         for ours in names:
@@ -94,6 +79,8 @@ def main() -> None:
     parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release")
     parser.add_argument("--work", type=Path, help="folder for data, kept; default: a temporary one")
     parser.add_argument("--skip-board", action="store_true")
+    parser.add_argument("--peers", default="duckdb,datafusion", help="of duckdb, datafusion, sail, spark, in any order")
+    parser.add_argument("--levers", action="store_true", help="also without each step that makes a local plan fast")
     options = parser.parse_args()
     os.environ["APIARY_BIN_DIR"] = str(options.bin)
     with tempfile.TemporaryDirectory() as scratch:
@@ -103,8 +90,10 @@ def main() -> None:
 def run(options: argparse.Namespace, work: Path) -> None:
     from apiary import Apiary
     from colony import apiary, colony
+    from peers import ENGINES
     from tpch import TABLES
 
+    named = [name for name in options.peers.split(",") if name]
     cores = os.cpu_count() or 1
     work.mkdir(parents=True, exist_ok=True)
     data, storage = work / f"tpch-{options.scale}", (work / f"bucket-{options.scale}").as_uri()
@@ -130,10 +119,20 @@ def run(options: argparse.Namespace, work: Path) -> None:
             files[table] = sorted(map(str, (folder / "cells").glob("*.parquet")))
         ap.sql("USE tpch.main")
         ap.sql("SET execution = local")
-        engines = {"apiary local": lambda sql: ap.sql(sql).to_arrow(), **peers(files, cores)}
+
+        def planned(without: str) -> Callable[[str], object]:
+            def run(sql: str) -> object:
+                ap.sql(f"SET plan_without = '{without}'")
+                return ap.sql(sql).to_arrow()
+
+            return run
+
+        engines = {"apiary local": planned("default"), **{name: ENGINES[name](files, cores) for name in named}}
+        if options.levers:
+            engines |= {f"no {lever}" if "," not in lever else "no lever": planned(lever) for lever in LEVERS}
         local = medians(engines, options.rounds)
     report["local"] = local
-    report["ratios"] = print_table(local, ["duckdb", "datafusion"])
+    report["ratios"] = print_table(local, named)
 
     if not options.skip_board:
         with colony(storage, work / "colony") as it, Apiary.connect(it.url) as remote:
