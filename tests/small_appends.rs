@@ -19,6 +19,10 @@ use arrow::{
 use futures::{StreamExt, stream};
 use serde_json::json;
 
+/// As the product's binaries do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CLIENTS: usize = 8;
 const IN_FLIGHT: usize = 16;
 const ROWS: usize = 100;

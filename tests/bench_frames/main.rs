@@ -17,6 +17,10 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use object_store::local::LocalFileSystem;
 use serde_json::{Value, json};
 
+/// As the product's binaries do.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const FRAME: &str = "bench.b.big";

@@ -106,7 +106,8 @@ impl Bucket {
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
     ) -> Self {
-        let counted = Counted::new(Arc::clone(&opened.store), Arc::clone(&counters), opened.is_local);
+        let (store, counted_by) = (Arc::clone(&opened.store), Arc::clone(&counters));
+        let counted = Counted::new(store, counted_by, Arc::clone(&clock), opened.is_local);
         let list_is_ordered = opened.list_is_ordered();
         Self { store: Arc::new(counted), opened, known, cache: None, counters, clock, rng, list_is_ordered }
     }

@@ -10,16 +10,21 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
+
+use apiary_core::Clock;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    UploadPart, coalesce_ranges, path::Path,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart, coalesce_ranges, path::Path,
 };
+
+use crate::reading::{OneRead, Reading};
 
 /// Requests and bytes so far; add them up over as many clones as you like.
 #[derive(Debug, Default)]
@@ -32,6 +37,7 @@ pub struct Counters {
     bytes_written: AtomicU64,
     hits: AtomicU64,
     bytes_hit: AtomicU64,
+    reading: Arc<Reading>,
 }
 
 /// [`Counters`] at one moment.
@@ -72,6 +78,12 @@ impl Counters {
         }
     }
 
+    /// How long at least one GET was under way, as far as they have ended: time in which several were counts once.
+    #[must_use]
+    pub fn read_for(&self) -> Duration {
+        self.reading.total()
+    }
+
     /// A block came from the cache.
     pub(crate) fn hit(&self, bytes: u64) {
         self.hits.fetch_add(1, Ordering::Relaxed);
@@ -94,13 +106,23 @@ impl Counters {
 pub(crate) struct Counted {
     inner: Arc<dyn ObjectStore>,
     counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
     /// Whether `inner` reads many ranges better than one request each: true where a read is a system call.
     reads_ranges: bool,
 }
 
 impl Counted {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, counters: Arc<Counters>, reads_ranges: bool) -> Self {
-        Self { inner, counters, reads_ranges }
+    pub(crate) fn new(
+        inner: Arc<dyn ObjectStore>,
+        counters: Arc<Counters>,
+        clock: Arc<dyn Clock>,
+        reads_ranges: bool,
+    ) -> Self {
+        Self { inner, counters, clock, reads_ranges }
+    }
+
+    fn read(&self) -> OneRead {
+        self.counters.reading.begin(&self.clock)
     }
 }
 
@@ -128,6 +150,16 @@ fn count_pages(
     counted.boxed()
 }
 
+/// The same answer, whose body ends `read` when it is over.
+fn until_read(mut result: GetResult, read: OneRead) -> GetResult {
+    result.payload = match result.payload {
+        GetResultPayload::Stream(body) => GetResultPayload::Stream(body.inspect(move |_| _ = &read).boxed()),
+        // What lies on this machine is read by whoever opens it.
+        file => file,
+    };
+    result
+}
+
 #[async_trait]
 impl ObjectStore for Counted {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
@@ -141,18 +173,19 @@ impl ObjectStore for Counted {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let head = options.head;
+        let (head, read) = (options.head, self.read());
         let result = self.inner.get_opts(location, options).await;
         let bytes = match &result {
             Ok(result) if !head => result.range.end - result.range.start,
             _ => 0,
         };
         self.counters.got(1, bytes);
-        result
+        result.map(|result| until_read(result, read))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         if self.reads_ranges {
+            let _read = self.read();
             self.counters.got(1, ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum());
             return self.inner.get_ranges(location, ranges).await;
         }

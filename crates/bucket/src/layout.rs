@@ -28,8 +28,8 @@ pub mod board;
 mod query_log;
 
 pub use board::{
-    BoardKey, cancel, claim, done, failed, final_, open_prefix, open_query, out, out_prefix, owner, parse_open,
-    queries_prefix, query, query_prefix, stages, task, task_sql,
+    BoardKey, cancel, claim, done, failed, open_prefix, open_query, out, out_prefix, owner, parse_open, queries_prefix,
+    query, query_prefix, stages, task, task_sql,
 };
 pub use query_log::{parse_query_log, query_log, query_logs_prefix};
 

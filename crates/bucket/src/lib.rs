@@ -17,6 +17,7 @@ mod near;
 mod open;
 mod probe;
 mod put_file;
+mod reading;
 mod store_clock;
 pub mod sums;
 mod uri;

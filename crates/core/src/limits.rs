@@ -2,6 +2,16 @@
 
 use std::time::Duration;
 
+/// What to type when one coordinator's memory was too small for a query.
+pub const MEMORY_REMEDIES: &str = "any of these may help: read less (a WHERE on what parts the frame, fewer columns); \
+     give each bee more (apiary start --memory 8GiB, or --cores 1); \
+     SET execution = board, which shares the work among the workers";
+
+/// The same for a query that its workers shared.
+pub const MEMORY_REMEDIES_BOARD: &str = "any of these may help: read less (a WHERE on what parts the frame, fewer \
+     columns); give each worker's bees more (apiary start --memory 8GiB, or --cores 1); \
+     SET target_partitions = 64, which makes more and smaller tasks";
+
 /// Longest SQL text in bytes: far beyond what people write, short of what hurts a parser.
 pub const SQL_BYTES_MAX: usize = 1024 * 1024;
 
@@ -16,6 +26,9 @@ pub const FIRST_CONTACT_MAX: Duration = Duration::from_secs(5);
 
 /// How long a query may run unless the session says otherwise.
 pub const QUERY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// An answer larger than this would travel the bucket twice, unless the session says otherwise.
+pub const RESULT_BYTES_MAX: u64 = 256 << 20;
 
 /// Largest result or piece of one that stands inside a board object instead of a file of its own.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use datafusion::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{BoardMetrics, Nudger, StagePlans, wake};
+use crate::{BoardMetrics, NewTask, Nudger, StagePlans, wake};
 
 /// What a coordinator lends to its queries.
 #[derive(Clone)]
@@ -64,8 +64,8 @@ impl std::fmt::Debug for BoardResult {
 
 impl BoardEnv {
     /// Wakes workers in this process and elsewhere.
-    pub(crate) fn nudge(&self, query: &QueryId, task_key: Option<&str>, cancelled: bool) {
-        wake::nudge(self.bucket.uri(), query, task_key, cancelled);
-        self.nudger.nudge(query, task_key, cancelled);
+    pub(crate) fn nudge(&self, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool) {
+        wake::nudge(self.bucket.uri(), query, task, cancelled);
+        self.nudger.nudge(query, task, cancelled);
     }
 }

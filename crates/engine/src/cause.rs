@@ -8,6 +8,7 @@ use std::error::Error;
 
 use apiary_bucket::{BucketError, DAMAGED};
 use apiary_core::ErrorKind;
+use apiary_query::scratch_is_full;
 use apiary_swarm::board::FailureCause;
 use ballista_core::error::BallistaError;
 use datafusion::{arrow::error::ArrowError, error::DataFusionError};
@@ -18,6 +19,7 @@ use crate::EngineError;
 #[must_use]
 pub(crate) fn classify(error: &DataFusionError) -> FailureCause {
     match error {
+        error if scratch_is_full(&error.to_string()).is_some() => FailureCause::Memory,
         DataFusionError::ObjectStore(error) if error.to_string().contains(DAMAGED) => FailureCause::CorruptCell,
         DataFusionError::ResourcesExhausted(_) => FailureCause::Memory,
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => FailureCause::Store,
@@ -67,8 +69,15 @@ fn parquet(error: &(dyn Error + 'static)) -> FailureCause {
         _ if error.to_string().contains("object_store") || error.to_string().contains("Object at location") => {
             FailureCause::Store
         }
+        _ if is_failed_fetch(&error.to_string()) => FailureCause::Store,
         _ => FailureCause::CorruptCell,
     }
+}
+
+/// Whether a footer was not read at all: DataFusion keeps of the store's error only its words.
+fn is_failed_fetch(words: &str) -> bool {
+    words.contains("Failed to fetch metadata")
+        && (words.contains(": External: ") || words.contains("Object Store error"))
 }
 
 fn external(error: &(dyn Error + Send + Sync + 'static)) -> FailureCause {
@@ -108,6 +117,9 @@ fn is_store(error: &(dyn Error + 'static)) -> bool {
 /// What `error` says, without the wrappings that only its programmers understand.
 #[must_use]
 pub(crate) fn words(error: &DataFusionError) -> String {
+    if let Some(full) = scratch_is_full(&error.to_string()) {
+        return full;
+    }
     match error {
         DataFusionError::Shared(inner) => words(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => words(inner),
@@ -134,11 +146,17 @@ fn arrow_words(error: &ArrowError) -> String {
 mod tests {
     use std::sync::Arc;
 
+    use datafusion::parquet::errors::ParquetError;
+
     use super::*;
 
     #[test]
     fn the_querys_own_fault_is_told_apart_from_the_worlds() {
         let shared = |error| DataFusionError::Shared(Arc::new(error));
+        let footer = |why| {
+            let text = format!("Failed to fetch metadata for file a.parquet: {why}");
+            DataFusionError::ParquetError(Box::new(ParquetError::General(text)))
+        };
         let ballista = BallistaError::ArrowError(Box::new(ArrowError::DivideByZero)).into_datafusion();
         assert_eq!(
             words(&shared(BallistaError::DataFusionError(Box::new(ballista)).into_datafusion())),
@@ -152,6 +170,8 @@ mod tests {
             (DataFusionError::IoError(std::io::Error::other("disk")), FailureCause::Store),
             (DataFusionError::Execution("shuffle-write drain task panicked: x".into()), FailureCause::Panic),
             (DataFusionError::External(Box::new(std::io::Error::other("net"))), FailureCause::Store),
+            (footer("Parquet error: External: Generic S3 error: timed out"), FailureCause::Store),
+            (footer("Parquet error: Invalid Parquet file. Corrupt footer"), FailureCause::CorruptCell),
             (
                 DataFusionError::ArrowError(Box::new(ArrowError::IpcError("eos".into())), None),
                 FailureCause::CorruptCell,

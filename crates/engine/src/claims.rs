@@ -1,15 +1,15 @@
 //! Claims, held against the world: whose worker is gone, who is far behind, and whose query this still is.
 //!
 //! A claim is read when it has stood for a while. A worker that is dead, or in another life than the claim's, has lost
-//! its attempt, and another follows. An attempt that is merely slow, or whose worker is out of touch, gets company and
-//! keeps its chance. Liveness only decides when to try again, never what is true.
+//! its attempt, and another follows. An attempt that is merely slow, or whose worker is out of touch or silent, gets
+//! company and keeps its chance. Liveness only decides when to try again, never what is true.
 
 use std::time::Duration;
 
 use apiary_core::NodeId;
 use apiary_swarm::{
     BoardView, NodeState, NodeView,
-    behaviour::stragglers,
+    behaviour::stragglers::{self, Signs},
     board::{ClaimRecord, FailedRecord, FailureCause},
 };
 
@@ -53,6 +53,7 @@ impl Drive {
             self.pointed = now;
             self.board.point(&self.query).await?;
         }
+        self.look_for_workers(events);
         self.judge_claims(view, events).await
     }
 
@@ -80,7 +81,11 @@ impl Drive {
             if let Some((cause, why)) = given_up(&record, &world, age, limit) {
                 let failed = FailedRecord::by_coordinator(self.env.node.clone(), Some(&record), cause, &why);
                 events.push(Event::AttemptLost { attempt, failed });
-            } else if stragglers::wants_company(age, &self.finished_in(attempt, age), gone(&record, &out_of_touch)) {
+            } else if stragglers::wants_company(
+                age,
+                &self.finished_in(attempt, age),
+                signs(&record, &world, &out_of_touch),
+            ) {
                 events.push(Event::Straggles { attempt });
             }
         }
@@ -97,9 +102,13 @@ impl Drive {
     }
 }
 
-/// For how long the claim's worker has been out of touch, if it has.
-fn gone(claim: &ClaimRecord, out_of_touch: &[(NodeId, Duration)]) -> Option<Duration> {
-    out_of_touch.iter().find(|(node, _)| *node == claim.worker).map(|(_, since)| *since)
+/// What is known of the claim's worker.
+fn signs(claim: &ClaimRecord, world: &[NodeView], out_of_touch: &[(NodeId, Duration)]) -> Signs {
+    let seen = world.iter().find(|view| view.heartbeat.node == claim.worker);
+    Signs {
+        out_of_touch: out_of_touch.iter().find(|(node, _)| *node == claim.worker).map(|(_, since)| *since),
+        silent: seen.map_or(Duration::ZERO, |view| view.seen_ago),
+    }
 }
 
 /// Whether a claim is dead, and why. Pure.
@@ -163,6 +172,17 @@ mod tests {
     fn a_restart_is_seen_though_the_clock_went_back() {
         let [earlier, later] = lives();
         assert_eq!(verdict(later, &world(earlier, NodeState::Alive), 31), Some(FailureCause::NodeLost));
+    }
+
+    #[test]
+    fn a_worker_is_silent_for_as_long_as_it_was_seen_to_be() {
+        let [life, _] = lives();
+        let claim = ClaimRecord::new(NodeId::new("pi-1").unwrap(), life, "0123456789abcdef");
+        let silent = Signs { out_of_touch: None, silent: Duration::from_secs(40) };
+        assert_eq!(signs(&claim, &world(life, NodeState::Alive), &[]), silent);
+        let out_of_touch = [(claim.worker.clone(), Duration::from_secs(2))];
+        let gone = Signs { out_of_touch: Some(Duration::from_secs(2)), silent: Duration::ZERO };
+        assert_eq!(signs(&claim, &[], &out_of_touch), gone);
     }
 
     #[test]

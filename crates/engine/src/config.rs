@@ -14,17 +14,7 @@ use ballista_core::{
     },
     extension::SessionConfigExt,
 };
-use datafusion::{
-    common::stats::Precision,
-    config::ConfigOptions,
-    error::Result as DataFusionResult,
-    physical_plan::{
-        ExecutionPlan, ExecutionPlanProperties, StatisticsArgs,
-        joins::{HashJoinExec, PartitionMode},
-        statistics::StatisticsContext,
-    },
-    prelude::SessionConfig,
-};
+use datafusion::{config::ConfigOptions, error::Result as DataFusionResult, prelude::SessionConfig};
 
 /// A join side smaller than this is sent whole to every task instead of shuffling both sides.
 const BROADCAST_BYTES_MAX: usize = 8 << 20;
@@ -48,40 +38,13 @@ pub fn board_config(partitions: usize) -> SessionConfig {
         .set_bool("datafusion.execution.enable_file_stream_work_stealing", false)
         // A filter filled at run time cannot cross a stage: its reader would wait for ever.
         .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
+        // Joins that spill are put in afterwards, by `merge_joins`: as DataFusion plans them, rows can be wrong.
         .set_bool("datafusion.optimizer.prefer_hash_join", true)
-}
-
-/// The same, with joins that sort and spill: for build sides that no chamber holds.
-#[must_use]
-pub fn spilling_board_config(partitions: usize) -> SessionConfig {
-    board_config(partitions).set_bool("datafusion.optimizer.prefer_hash_join", false)
 }
 
 /// The size under which a join side is sent whole, as `options` have it.
 pub(crate) fn broadcast_bytes_max(options: &ConfigOptions) -> usize {
     options.extensions.get::<BallistaConfig>().map_or(0, BallistaConfig::broadcast_join_threshold_bytes)
-}
-
-/// Whether a hash join of `plan` would have to hold more than a third of a chamber per task; then plan again with
-/// [`spilling_board_config`]. A size that nobody knows counts as fitting.
-#[must_use]
-pub fn build_side_too_big(plan: &dyn ExecutionPlan, chamber_bytes: u64) -> bool {
-    let here = plan.downcast_ref::<HashJoinExec>().is_some_and(|join| build_bytes(join) > chamber_bytes / 3);
-    here || plan.children().iter().any(|child| build_side_too_big(child.as_ref(), chamber_bytes))
-}
-
-/// What one task's hash table would hold, as far as statistics know.
-fn build_bytes(join: &HashJoinExec) -> u64 {
-    let build = join.left();
-    let Ok(statistics) = StatisticsContext::new().compute(build.as_ref(), &StatisticsArgs::new()) else { return 0 };
-    let bytes = match statistics.total_byte_size {
-        Precision::Exact(bytes) | Precision::Inexact(bytes) => bytes as u64,
-        Precision::Absent => return 0,
-    };
-    match join.partition_mode() {
-        PartitionMode::Partitioned => bytes / (build.output_partitioning().partition_count().max(1) as u64),
-        _ => bytes,
-    }
 }
 
 /// What a task's writers do with the bytes: a folder takes them as they are, over a network less is faster.
@@ -137,6 +100,5 @@ mod tests {
         assert!(!config.options().optimizer.enable_dynamic_filter_pushdown);
         assert!(!config.ballista_adaptive_query_planner_enabled());
         assert!(config.options().optimizer.prefer_hash_join);
-        assert!(!spilling_board_config(4).options().optimizer.prefer_hash_join);
     }
 }

@@ -57,6 +57,7 @@ pub(crate) struct Drive {
     pub(crate) started: Duration,
     pub(crate) pointed: Duration,
     pub(crate) superseded: bool,
+    pub(crate) deserted_since: Option<Duration>,
     pub(crate) timeout: Duration,
     pub(crate) open: HashMap<u32, OpenStage>,
     pub(crate) done: DoneTasks,
@@ -259,6 +260,7 @@ impl Drive {
                 }
                 EngineError::Abandoned { cause, report, advice }
             }
+            Failure::NoWorkers => self.deserted(),
             Failure::Cancelled => EngineError::Cancelled(self.query),
             Failure::TimedOut => EngineError::Timeout { query: self.query, seconds: self.timeout.as_secs() },
         }

@@ -1,7 +1,7 @@
 //! What can go wrong between a plan and its rows.
 
 use apiary_bucket::BucketError;
-use apiary_core::{ErrorKind, QueryId};
+use apiary_core::{ErrorKind, QueryId, limits};
 use apiary_swarm::{SwarmError, board::FailureCause};
 use datafusion::error::DataFusionError;
 
@@ -43,6 +43,18 @@ pub enum EngineError {
         report: String,
         /// What to try, if anything would help.
         advice: Option<&'static str>,
+    },
+    /// Nobody was there to do the query's tasks.
+    #[error("nobody works on query {query}: {tasks} of its tasks wait on the board, and for {seconds} s {seen}")]
+    NoWorkers {
+        /// The query.
+        query: QueryId,
+        /// How many tasks wait.
+        tasks: usize,
+        /// For how long.
+        seconds: u64,
+        /// Which workers there are instead.
+        seen: String,
     },
     /// Someone asked to stop.
     #[error("query {0} was cancelled")]
@@ -89,7 +101,7 @@ impl EngineError {
         match self {
             Self::CannotCut(_) => ErrorKind::Unsupported,
             Self::Codec { .. } | Self::Plan(_) => ErrorKind::Internal,
-            Self::Version { .. } => ErrorKind::Unavailable,
+            Self::Version { .. } | Self::NoWorkers { .. } => ErrorKind::Unavailable,
             Self::Query(_) => ErrorKind::SqlSyntax,
             Self::Abandoned { cause, .. } | Self::Attempt { cause, .. } => kind_of(*cause),
             Self::Cancelled(_) => ErrorKind::Cancelled,
@@ -112,8 +124,12 @@ impl EngineError {
         if let Self::Abandoned { advice: Some(advice), .. } = self {
             return Some((*advice).to_owned());
         }
+        if let Self::NoWorkers { .. } = self {
+            let text = "start one with `apiary start --roles worker` on the same storage, or SET execution = auto";
+            return Some(text.to_owned());
+        }
         let text = match self.kind() {
-            ErrorKind::MemoryBudget => "narrow the query, or give the workers more memory or fewer cores",
+            ErrorKind::MemoryBudget => limits::MEMORY_REMEDIES_BOARD,
             ErrorKind::TaskAbandoned => {
                 "look at `apiary status`; SET execution = local runs it on the coordinator alone"
             }

@@ -32,10 +32,8 @@ use crate::{
     room::Room,
     tap, task_cells,
     wake::{self, TaskEnd},
+    weigh,
 };
-
-/// Below this a chamber is small: smaller batches and a smaller reserve for merging spilled runs.
-const SMALL_CHAMBER_BYTES: u64 = 256 << 20;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -204,37 +202,41 @@ impl TaskRunner {
             stop: CancellationToken::new(),
         };
         let working = async {
-            let written = self.execute(task, &id, &work, room).await?;
+            let (written, written_for) = self.execute(task, &id, &work, room).await?;
+            let computed = self.bucket.clock().monotonic();
             let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
             done.pieces = work.pieces(&id.task, &written)?;
             if work.keep(&id.task, task.inline_output, &mut done).await? {
                 self.clean(&id.task, nonce).await;
             }
-            Ok(done)
+            let kept_for = self.bucket.clock().monotonic().saturating_sub(computed);
+            Ok((done, written_for + kept_for))
         };
-        let mut done = self.watched(working, task, &work, cancel, drain).await?;
+        let (mut done, writing) = self.watched(working, task, &work, cancel, drain).await?;
         let cost = counters.snapshot();
         done.metrics = Some(TaskMetrics {
             rows: done.pieces.iter().map(|piece| piece.rows).sum(),
             gets: cost.gets,
             bytes_read: cost.bytes_read,
-            elapsed_us: (self.bucket.clock().monotonic() - started).as_micros() as u64,
+            elapsed_us: micros(self.bucket.clock().monotonic().saturating_sub(started)),
             peak_memory: room.peak_bytes(),
             bytes_written: cost.bytes_written,
             bytes_cached: cost.bytes_hit,
+            fetching_us: micros(counters.read_for()),
+            writing_us: micros(writing),
         });
         Ok(done)
     }
 
     /// `work` until it ends, panics, is cancelled, handed back, or runs out of time.
-    async fn watched(
+    async fn watched<T>(
         &self,
-        running: impl Future<Output = Result<DoneRecord>>,
+        running: impl Future<Output = Result<T>>,
         task: &TaskObject,
         work: &Work,
         cancel: &CancellationToken,
         drain: &CancellationToken,
-    ) -> Result<DoneRecord> {
+    ) -> Result<T> {
         // What is still running when this returns, whichever way, sees its input end.
         let _stop = work.stop.clone().drop_guard();
         let stopped = |cause, message: &str| Err(EngineError::Attempt { cause, message: message.to_owned() });
@@ -257,7 +259,7 @@ impl TaskRunner {
         id: &AttemptId,
         work: &Work,
         room: &Room,
-    ) -> Result<Vec<ShuffleWritePartition>> {
+    ) -> Result<(Vec<ShuffleWritePartition>, Duration)> {
         let scratch = |source| EngineError::Scratch { path: work.dir.display().to_string(), source };
         tokio::fs::create_dir_all(&work.dir).await.map_err(scratch)?;
         let context = self.context(task, work, room)?;
@@ -266,6 +268,7 @@ impl TaskRunner {
         let extra = TaskExtra::decode(task.extra.clone()).map_err(EngineError::decode)?;
         let plan = comb_reader::replace_readers(plan, &work.bucket, &id.task.query, &extra, &self.scratch)?;
         let plan = filters::push_down(plan, context.copied_config().options())?;
+        let plan = weigh::weigh_windows(plan)?;
         let plan = tap::put_under(plan, &work.stop)?;
         let stage = DefaultExecutionEngine::new().create_query_stage_exec(
             JobId::new(id.task.query.to_string()),
@@ -276,21 +279,27 @@ impl TaskRunner {
             &work.dir.to_string_lossy(),
             &context.copied_config(),
         )?;
-        Ok(stage.execute_query_stage(id.task.task as usize, context.task_ctx()).await?)
+        let written = stage.execute_query_stage(id.task.task as usize, context.task_ctx()).await?;
+        // The writer's own figures come first.
+        let figures = stage.collect_plan_metrics().into_iter().next();
+        let nanos = figures.and_then(|figures| figures.sum_by_name("write_time")).map_or(0, |time| time.as_usize());
+        Ok((written, Duration::from_nanos(nanos as u64)))
     }
 
     /// A session of the task's own: its settings, its memory, its counted store.
     fn context(&self, task: &TaskObject, work: &Work, room: &Room) -> Result<SessionContext> {
         let settings: Vec<_> = task.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let mut config = filters::within_a_task(config::for_bucket(config::rebuild(&settings)?, &work.bucket));
-        if room.budget_bytes() < SMALL_CHAMBER_BYTES {
-            let rows = config.batch_size().min(4096);
-            config = config.with_batch_size(rows).with_sort_spill_reservation_bytes(4 << 20);
-        }
-        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), Some(&work.dir))
+        let config = filters::within_a_task(config::for_bucket(config::rebuild(&settings)?, &work.bucket));
+        let config = apiary_query::within_chamber(config, room.budget_bytes());
+        let scratch = (work.dir.as_path(), room.scratch_bytes_max());
+        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), Some(scratch))
             .map_err(|error| EngineError::Attempt { cause: FailureCause::Other, message: error.to_string() })?;
         Ok(SessionContext::new_with_config_rt(config, runtime))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {

@@ -14,9 +14,6 @@ const LOCAL_BYTES_MIN: u64 = 64_000_000;
 /// What one bee reads in about the time that one more stage costs.
 const LOCAL_BYTES_PER_BEE: u64 = 32_000_000;
 
-/// An answer larger than this would travel the bucket twice.
-const OUTPUT_BYTES_MAX: u64 = 256 << 20;
-
 /// What the session asked for: `SET execution = …`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Setting {
@@ -44,6 +41,8 @@ pub struct GateInput {
     pub live_nodes: usize,
     /// Bytes of the answer, if the planner has an idea.
     pub output_bytes: Option<u64>,
+    /// The largest answer that may travel the bucket twice: `SET max_result_bytes = …`.
+    pub output_bytes_max: u64,
 }
 
 /// Where a query runs.
@@ -90,8 +89,9 @@ pub fn local_bytes_max(bees: usize) -> u64 {
 pub fn decide(input: &GateInput) -> Decision {
     match input.setting {
         Setting::Local => return Decision::new(Way::Local, "SET execution = local"),
+        // Who says so waits for a worker, and not for long: the board tells when nobody comes.
         Setting::Board if input.live_workers == 0 => {
-            return Decision::new(Way::Local, "SET execution = board, but no worker is alive");
+            return Decision::new(Way::Board, "SET execution = board, though no worker is alive yet");
         }
         Setting::Board => return Decision::new(Way::Board, "SET execution = board"),
         Setting::Auto => {}
@@ -108,8 +108,9 @@ pub fn decide(input: &GateInput) -> Decision {
         return Decision::new(Way::Local, format!("{scan} to scan, but only one node is alive"));
     }
     match input.output_bytes {
-        Some(bytes) if bytes > OUTPUT_BYTES_MAX => {
-            Decision::new(Way::Local, format!("the answer is about {}, too much to travel twice", units::bytes(bytes)))
+        Some(bytes) if bytes > input.output_bytes_max => {
+            let (bytes, limit) = (units::bytes(bytes), units::bytes(input.output_bytes_max));
+            Decision::new(Way::Local, format!("the answer is about {bytes} > {limit} max_result_bytes"))
         }
         _ => Decision::new(Way::Board, format!("{scan} to scan > {limit_text} local limit")),
     }
@@ -120,7 +121,14 @@ mod tests {
     use super::*;
 
     fn busy() -> GateInput {
-        GateInput { bytes_kept: 412_000_000, local_bees: 3, live_workers: 3, live_nodes: 4, ..GateInput::default() }
+        GateInput {
+            bytes_kept: 412_000_000,
+            local_bees: 3,
+            live_workers: 3,
+            live_nodes: 4,
+            output_bytes_max: 256 << 20,
+            ..GateInput::default()
+        }
     }
 
     #[test]
@@ -151,15 +159,17 @@ mod tests {
 
     #[test]
     fn a_large_answer_stays() {
-        assert_eq!(decide(&GateInput { output_bytes: Some(1 << 30), ..busy() }).way, Way::Local);
+        let large = GateInput { output_bytes: Some(1 << 30), ..busy() };
+        assert_eq!(decide(&large).reason, "the answer is about 1.1 GB > 268 MB max_result_bytes");
+        assert_eq!(decide(&GateInput { output_bytes_max: 1 << 30, ..large }).way, Way::Board);
     }
 
     #[test]
-    fn the_session_has_the_last_word_unless_nobody_could_do_it() {
+    fn the_session_has_the_last_word() {
         let small = GateInput { bytes_kept: 1, live_workers: 1, live_nodes: 1, ..GateInput::default() };
         assert_eq!(decide(&GateInput { setting: Setting::Board, ..small.clone() }).way, Way::Board);
         assert_eq!(decide(&GateInput { setting: Setting::Local, ..busy() }).way, Way::Local);
-        let nobody = GateInput { live_workers: 0, setting: Setting::Board, ..small };
-        assert_eq!(decide(&nobody).way, Way::Local);
+        let nobody = decide(&GateInput { live_workers: 0, setting: Setting::Board, ..small });
+        assert_eq!((nobody.way, nobody.reason.contains("no worker is alive yet")), (Way::Board, true));
     }
 }

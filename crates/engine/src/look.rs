@@ -144,6 +144,7 @@ mod tests {
             started: Duration::ZERO,
             pointed: Duration::ZERO,
             superseded: false,
+            deserted_since: None,
             timeout: Duration::from_secs(600),
             open: HashMap::new(),
             done: DoneTasks::new(),

@@ -28,8 +28,9 @@ use crate::{
     stages::{StagePlan, StagePlans},
 };
 
-/// Tasks of the last stage that are published ahead of the client, at least.
-const WINDOW_MIN: u32 = 4;
+/// Tasks of the last stage that are published ahead of the client, besides one for each bee: what the client takes next
+/// is done, and no bee waits for it.
+const WINDOW_AHEAD: u32 = 4;
 
 /// A query that was found on the board and is gone on with.
 #[derive(Debug)]
@@ -110,18 +111,15 @@ fn begin(
     };
     let shape =
         |s: &StagePlan| StageShape { id: s.id, tasks: s.tasks, scan_bytes: s.scan_bytes, inputs: s.inputs.clone() };
-    let alive = (env.world)().into_iter().filter(|node| node.is_alive());
+    let alive = (env.world)().into_iter().filter(|node| node.is_alive() && node.has_role("worker"));
     let bees = alive.fold(0u32, |sum, node| sum.saturating_add(node.heartbeat.bees.total));
     let drive = Drive {
-        run: QueryRun::new(
-            plans.stages.iter().map(shape).collect(),
-            WINDOW_MIN.max(bees.saturating_mul(2)),
-            plans.grain,
-        ),
+        run: QueryRun::new(plans.stages.iter().map(shape).collect(), bees.saturating_add(WINDOW_AHEAD), plans.grain),
         timeout: Duration::from_millis(record.timeout_ms),
         started: env.bucket.clock().monotonic(),
         pointed: env.bucket.clock().monotonic(),
         superseded: false,
+        deserted_since: None,
         env: env.clone(),
         board,
         query: id,

@@ -14,12 +14,13 @@ use apiary_swarm::{
     board::TaskObject,
 };
 use ballista_core::execution_plans::compute_global_output_partition_ids;
+use bytes::Bytes;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 
 use crate::{
-    BoardEnv, Result, codec,
+    BoardEnv, Result, codec, merge_joins,
     pieces::{self, DoneTasks},
     query_run::Attempt,
     stages::{self, sizing},
@@ -40,10 +41,22 @@ pub(crate) fn attempt_timeout_max(attempt: u32) -> Duration {
 /// Room that an attempt wants after one that ran out of memory; a worker gives two bees' chambers at most.
 const ROOMIER_BYTES: u64 = u64::MAX;
 
+/// A task object larger than this is not sent with a nudge: every worker gets every nudge, and one of them the task.
+const NUDGED_BYTES_MAX: usize = 16 << 10;
+
+/// A task that was just published.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTask<'a> {
+    /// The key of its object.
+    pub key: &'a str,
+    /// The object where it is small, else nothing: then it is read.
+    pub body: &'a Bytes,
+}
+
 /// Wakes workers. Losing a nudge costs time, never rows.
 pub trait Nudger: Send + Sync + std::fmt::Debug {
     /// A task was published, or with `cancelled` the query is over.
-    fn nudge(&self, query: &QueryId, task_key: Option<&str>, cancelled: bool);
+    fn nudge(&self, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool);
 
     /// Nodes that listened and do not any more, and for how long; for a while only.
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
@@ -56,7 +69,7 @@ pub trait Nudger: Send + Sync + std::fmt::Debug {
 pub struct NoNudges;
 
 impl Nudger for NoNudges {
-    fn nudge(&self, _: &QueryId, _: Option<&str>, _: bool) {}
+    fn nudge(&self, _: &QueryId, _: Option<NewTask<'_>>, _: bool) {}
 }
 
 /// An attempt to be published.
@@ -101,6 +114,10 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
         1 => Arc::clone(&stage.plan),
         _ => stages::restrict(&stage.plan, &partitions)?,
     };
+    let plan = match order.remedy {
+        Remedy::RoomierOrSpilling => merge_joins::everywhere(plan)?,
+        _ => plan,
+    };
     let mut cells = Vec::new();
     task_cells::cells_of(plan.as_ref(), &mut cells);
     let mut inputs = BTreeSet::new();
@@ -132,10 +149,11 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
 pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObject, Option<String>)>) -> Result<()> {
     stream::iter(tasks)
         .map(|(task, sql)| async move {
-            board.publish_task(&task, sql.as_deref()).await?;
+            let body = board.publish_task(&task, sql.as_deref()).await?;
             if let Some(id) = task.id() {
                 let key = layout::task(&id.task.query, id.task.stage, id.task.task, id.attempt);
-                env.nudge(&id.task.query, Some(key.as_ref()), false);
+                let body = body.filter(|body| body.len() <= NUDGED_BYTES_MAX).unwrap_or_default();
+                env.nudge(&id.task.query, Some(NewTask { key: key.as_ref(), body: &body }), false);
             }
             Ok(())
         })

@@ -100,6 +100,7 @@ impl QueryRun {
                 }
             }
             Event::Taken { tasks } => self.taken = self.taken.max(tasks),
+            Event::NoWorkers => self.fail(Failure::NoWorkers, &mut actions),
             Event::Cancel => self.fail(Failure::Cancelled, &mut actions),
             Event::TimedOut => self.fail(Failure::TimedOut, &mut actions),
         }

@@ -9,13 +9,20 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, PeakRecordin
 pub struct Room {
     pool: Arc<dyn MemoryPool>,
     budget_bytes: u64,
+    scratch_bytes_max: u64,
 }
 
 impl Room {
     /// A room of `budget_bytes` over `pool`. If that is a [`PeakRecordingPool`], the task's `done` tells its peak.
     #[must_use]
     pub fn over(pool: Arc<dyn MemoryPool>, budget_bytes: u64) -> Self {
-        Self { pool, budget_bytes }
+        Self { pool, budget_bytes, scratch_bytes_max: u64::MAX }
+    }
+
+    /// The same with a limit on what it may spill.
+    #[must_use]
+    pub fn with_scratch_max(self, bytes: u64) -> Self {
+        Self { scratch_bytes_max: bytes, ..self }
     }
 
     /// A room of `budget_bytes` with a fair pool of its own.
@@ -29,6 +36,10 @@ impl Room {
     #[must_use]
     pub fn budget_bytes(&self) -> u64 {
         self.budget_bytes
+    }
+
+    pub(crate) fn scratch_bytes_max(&self) -> u64 {
+        self.scratch_bytes_max
     }
 
     pub(crate) fn pool(&self) -> Arc<dyn MemoryPool> {

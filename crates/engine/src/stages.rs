@@ -43,6 +43,7 @@ use prost::Message;
 use crate::{
     EngineError, Result, codec, config,
     fragment_sql::{self, FrameNames},
+    merge_joins,
     stages::{fold::Cut, sizing::Grain},
 };
 
@@ -126,6 +127,14 @@ impl StagePlans {
     #[must_use]
     pub fn tasks_max(&self, stage: &StagePlan) -> u32 {
         if stage.inputs.is_empty() { self.grain.tasks(stage.tasks, stage.scan_bytes) } else { stage.tasks }
+    }
+
+    /// How many tasks a query should have whose rows go straight from cells to the client, however many bees there are:
+    /// a client that reads slowly is followed by a window over them. Nothing where rows are brought together first.
+    #[must_use]
+    pub fn tasks_of_a_stream(&self) -> Option<usize> {
+        let [only] = &self.stages[..] else { return None };
+        Some(self.grain.tasks(u32::MAX, only.scan_bytes) as usize).filter(|_| self.grain != Grain::FINE)
     }
 
     /// A stage that does the work of `folded` stages as well, inputs first, with its inputs' outputs filled in.
@@ -222,9 +231,11 @@ pub fn split(
     query: &QueryId,
     names: &FrameNames,
     grain: Grain,
+    chamber_bytes: u64,
 ) -> Result<StagePlans> {
     check_leaves(plan.as_ref())?;
     let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
+    let plan = merge_joins::instead_of_large(plan, chamber_bytes).map_err(cannot_cut)?;
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
     let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, options).map_err(cannot_cut)?;

@@ -1,6 +1,7 @@
 //! The whole way, in one process: SQL is cut, put on a board in memory, and done by runners that share nothing but
 //! the bucket. Whatever plain DataFusion answers over the same files, the board must answer too.
 
+mod chaos;
 mod colony;
 mod faults;
 mod fragments;

@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 
 use apiary_core::QueryId;
 use apiary_swarm::TaskId;
+use bytes::Bytes;
 use tokio::sync::broadcast;
+
+use crate::NewTask;
 
 /// Nudges that wait for a busy listener before the oldest are lost.
 const NUDGES_KEPT: usize = 1024;
@@ -47,6 +50,8 @@ pub struct LocalNudge {
     pub query: QueryId,
     /// A task that was just published; `None`: look.
     pub task_key: Option<String>,
+    /// Its object; empty: read it.
+    pub task: Bytes,
     /// The query is over.
     pub cancelled: bool,
 }
@@ -57,8 +62,9 @@ pub fn listen() -> broadcast::Receiver<LocalNudge> {
     HUB.subscribe()
 }
 
-pub(crate) fn nudge(bucket: &str, query: &QueryId, task_key: Option<&str>, cancelled: bool) {
-    let task_key = task_key.map(str::to_owned);
+pub(crate) fn nudge(bucket: &str, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool) {
+    let task_key = task.map(|task| task.key.to_owned());
+    let task = task.map(|task| task.body.clone()).unwrap_or_default();
     // An error means that nobody listens.
-    let _ = HUB.send(LocalNudge { bucket: bucket.to_owned(), query: *query, task_key, cancelled });
+    let _ = HUB.send(LocalNudge { bucket: bucket.to_owned(), query: *query, task_key, task, cancelled });
 }

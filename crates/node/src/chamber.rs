@@ -2,7 +2,6 @@
 //! token; what goes over the budget spills or fails alone, and dropping the chamber takes everything with it.
 
 use std::{
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, Weak,
@@ -12,12 +11,12 @@ use std::{
 
 use datafusion::execution::{
     disk_manager::{DiskManagerBuilder, DiskManagerMode},
-    memory_pool::{FairSpillPool, MemoryPool, PeakRecordingPool, TrackConsumersPool},
+    memory_pool::{MemoryPool, PeakRecordingPool},
     runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{NodeError, Result};
+use crate::{NodeError, Result, chamber_pool::ChamberPool};
 
 /// Least and most memory that is kept out of chambers, for everything that no pool tracks.
 const RESERVE_BYTES: (u64, u64) = (128 << 20, 512 << 20);
@@ -27,9 +26,6 @@ const SCRATCH_PER_MEMORY: u64 = 32;
 
 /// Smallest chamber in bytes: below it nothing but a scan works.
 const CHAMBER_BYTES_MIN: u64 = 16 << 20;
-
-/// Consumers that a memory error names.
-const CONSUMERS_NAMED: usize = 5;
 
 /// What one bee's chamber may hold: 70 % of what is left of `memory_bytes` after the reserve, which is a quarter of
 /// it, at least 128 MiB and at most 512 MiB.
@@ -69,9 +65,8 @@ impl Chambers {
         let number = self.built.fetch_add(1, Ordering::Relaxed);
         let scratch = self.scratch_root.join(format!("chamber-{number:06}"));
         std::fs::create_dir_all(&scratch).map_err(NodeError::file("create the scratch folder", &scratch))?;
-        let fair = FairSpillPool::new(usize::try_from(budget_bytes).unwrap_or(usize::MAX));
-        let named = NonZeroUsize::new(CONSUMERS_NAMED).unwrap_or(NonZeroUsize::MIN);
-        let pool = Arc::new(PeakRecordingPool::new(Arc::new(TrackConsumersPool::new(fair, named))));
+        let shared = ChamberPool::new(usize::try_from(budget_bytes).unwrap_or(usize::MAX));
+        let pool = Arc::new(PeakRecordingPool::new(Arc::new(shared)));
         self.remember(&pool);
         let scratch_bytes_max = budget_bytes.saturating_mul(SCRATCH_PER_MEMORY);
         Ok(Chamber { pool, scratch, budget_bytes, scratch_bytes_max, cancel: parent.child_token() })
@@ -108,7 +103,7 @@ pub struct Chamber {
 }
 
 impl Chamber {
-    /// The memory that operators draw on; its errors name the largest consumers.
+    /// The memory that operators draw on; its errors say who held how much.
     #[must_use]
     pub fn memory_pool(&self) -> Arc<dyn MemoryPool> {
         Arc::clone(&self.pool) as Arc<dyn MemoryPool>

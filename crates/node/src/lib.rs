@@ -7,6 +7,7 @@
 pub mod bee_pool;
 mod cell_cache;
 pub mod chamber;
+mod chamber_pool;
 pub mod error;
 mod identity;
 pub mod listener;

@@ -1,7 +1,7 @@
 //! DataFusion's errors in the words of the user: what is wrong, where it stands, what was probably meant.
 
 use apiary_bucket::{BucketError, DAMAGED};
-use apiary_core::{ErrorKind, suggest::nearest};
+use apiary_core::{ErrorKind, limits, suggest::nearest};
 use apiary_ledger::LedgerError;
 use datafusion::{
     common::{Column, SchemaError},
@@ -50,11 +50,11 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
         let hint = Some("`apiary verify --deep` names every broken cell; restore it from a copy".to_owned());
         return QueryError::Run { kind: ErrorKind::Corrupt, message: format!("the cell {damage}"), hint };
     }
+    if let Some(message) = scratch_is_full(&core.message()) {
+        return QueryError::Run { kind: ErrorKind::MemoryBudget, message, hint: Some(limits::MEMORY_REMEDIES.into()) };
+    }
     match core {
-        DataFusionError::ResourcesExhausted(_) => run(
-            ErrorKind::MemoryBudget,
-            Some("read fewer columns or rows, or give the nodes more memory (apiary start --memory)"),
-        ),
+        DataFusionError::ResourcesExhausted(_) => run(ErrorKind::MemoryBudget, Some(limits::MEMORY_REMEDIES)),
         DataFusionError::ObjectStore(_) => run(ErrorKind::Storage, None),
         DataFusionError::IoError(_) => run(ErrorKind::Storage, None),
         DataFusionError::ParquetError(_) => run(ErrorKind::Corrupt, Some("`apiary verify` names broken cells")),
@@ -70,6 +70,15 @@ pub(crate) fn of_run(error: DataFusionError) -> QueryError {
         // Arithmetic, casts and functions on values that they do not take.
         _ => run(ErrorKind::SqlSyntax, None),
     }
+}
+
+/// What to say of a run that filled its scratch folder, if that is what `message` says.
+#[must_use]
+pub fn scratch_is_full(message: &str) -> Option<String> {
+    let (_, limit) =
+        message.split_once("disk space during the spilling process has exceeded the allowable limit of ")?;
+    let limit = limit.split(". ").next().unwrap_or(limit).trim();
+    Some(format!("its scratch files came to {limit}, the most that a chamber may have on disk"))
 }
 
 /// The cell that the store does not have. The Parquet reader hands on the store's error as text only.
@@ -208,6 +217,16 @@ mod tests {
     fn memory_that_is_gone_is_told_as_such() {
         let error = of_run(DataFusionError::ResourcesExhausted("no more".to_owned()).context("sorting"));
         assert_eq!(error.kind(), ErrorKind::MemoryBudget);
+        assert!(error.hint().unwrap().contains("--memory"));
+    }
+
+    #[test]
+    fn a_full_scratch_folder_is_told_as_a_budget() {
+        let full = "The used disk space during the spilling process has exceeded the allowable limit of 8.0 GB. \
+                    Please try increasing the config: `datafusion.runtime.max_temp_directory_size`.";
+        let error = of_run(DataFusionError::IoError(std::io::Error::other(full)));
+        assert_eq!(error.kind(), ErrorKind::MemoryBudget);
+        assert_eq!(error.to_string(), "its scratch files came to 8.0 GB, the most that a chamber may have on disk");
         assert!(error.hint().unwrap().contains("--memory"));
     }
 

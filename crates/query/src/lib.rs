@@ -7,6 +7,7 @@
 //! Never in here: Ballista, gRPC, a terminal, a write to the bucket.
 
 mod advice;
+mod builds;
 mod case;
 mod catalog;
 mod define;
@@ -26,6 +27,7 @@ mod settings;
 mod show;
 mod show_history;
 mod show_queries;
+mod sieve;
 mod statement;
 mod system;
 mod table;
@@ -33,6 +35,7 @@ mod table;
 mod tests;
 mod walls;
 
+pub use advice::scratch_is_full;
 pub use define::{Place, session_after};
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};
@@ -40,12 +43,13 @@ pub use footer::{QueryStats, footer};
 pub use pinned::{Pinned, Planned, execute_local};
 pub use planner::Planner;
 pub use report::{CellReport, PruneKind, PruneReason, ScanReport};
-pub use runtime::{local_config, runtime_for, runtime_like};
+pub use runtime::{local_config, runtime_for, runtime_like, spilling_config, within_chamber};
 pub use session::Session;
-pub use settings::{Execution, Setting, Settings};
+pub use settings::{Execution, PlanStep, Setting, Settings};
 pub use show::{ColonyRows, NodeRow};
 pub use show_queries::QueryRow;
 pub use statement::{
     Create, Drop, Explain, FrameRef, Named, NewFrame, QueryStatement, Rename, Show, Statement, Use, parse,
 };
 pub use system::SystemFrame;
+pub use walls::push_filters_down;

@@ -19,12 +19,12 @@ use datafusion::{
 };
 
 use crate::{
-    ColonyRows, Result, ScanReport, Session, SystemFrame, advice,
+    ColonyRows, PlanStep, Result, ScanReport, Session, SystemFrame, advice, builds,
     case::Spellings,
     catalog::{Colony, Hives},
     order,
-    runtime::cells_url,
-    system,
+    runtime::{cells_url, is_local},
+    sieve, system,
     table::ScanLog,
     walls,
 };
@@ -96,11 +96,16 @@ impl Pinned {
 
     async fn plan_once(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
         let log = ScanLog::default();
+        let (settings, local) = (&self.session.settings, is_local(&config));
+        let mut rules = walls::physical_rules();
+        if local && settings.plans_with(PlanStep::SharedBuilds) {
+            builds::add_to(&mut rules);
+        }
         let ctx = SessionContext::new_with_state(
             SessionStateBuilder::new_with_default_features()
                 .with_config(config)
                 .with_runtime_env(runtime)
-                .with_physical_optimizer_rules(walls::physical_rules())
+                .with_physical_optimizer_rules(rules)
                 .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone())?))))
                 .build(),
         );
@@ -111,8 +116,11 @@ impl Pinned {
         let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         reading.verify_plan(&logical).map_err(told)?;
         let logical = state.optimize(&logical).map_err(told)?;
-        let logical = order::reorder(logical, &state).map_err(told)?;
+        let in_order = settings.plans_with(PlanStep::JoinOrder);
+        let logical = if in_order { order::reorder(logical, &state).map_err(told)? } else { logical };
         let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
+        let sieved = local && settings.plans_with(PlanStep::Sieves);
+        let physical = if sieved { sieve::lay(physical).map_err(told)? } else { physical };
         let (mut scans, may_hide_nan) = log.take();
         mark_answered(&physical, &mut scans);
         Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans, may_hide_nan })

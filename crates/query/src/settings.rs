@@ -1,8 +1,15 @@
 //! What `SET` can change. Unknown names are refused, so that a slip never silently does nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use apiary_core::{limits::QUERY_TIMEOUT, suggest::nearest, units};
+use apiary_core::{
+    limits::{QUERY_TIMEOUT, RESULT_BYTES_MAX},
+    suggest::nearest,
+    units,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{QueryError, Result};
@@ -38,6 +45,31 @@ impl Execution {
     }
 }
 
+/// A step of planning that can be left out: to measure it, or to find the one at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PlanStep {
+    /// Joins in the order that costs least.
+    JoinOrder,
+    /// Rows that a join will drop go at the scan.
+    Sieves,
+    /// The side of a join that is built is shared by all partitions, unless it is large.
+    SharedBuilds,
+}
+
+impl PlanStep {
+    const ALL: [Self; 3] = [Self::JoinOrder, Self::Sieves, Self::SharedBuilds];
+
+    /// The word that `SET plan_without` takes.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JoinOrder => "join_order",
+            Self::Sieves => "sieves",
+            Self::SharedBuilds => "shared_builds",
+        }
+    }
+}
+
 /// One line of `SHOW SETTINGS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -51,14 +83,16 @@ pub struct Setting {
     pub description: &'static str,
 }
 
-const NAMES: [&str; 3] = ["execution", "query_timeout", "target_partitions"];
+const NAMES: [&str; 5] = ["execution", "max_result_bytes", "query_timeout", "target_partitions", "plan_without"];
 
 /// The settings of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     execution: Option<Execution>,
+    max_result_bytes: Option<u64>,
     query_timeout: Option<Duration>,
     target_partitions: Option<usize>,
+    plan_without: BTreeSet<PlanStep>,
 }
 
 impl Settings {
@@ -66,6 +100,12 @@ impl Settings {
     #[must_use]
     pub fn execution(&self) -> Execution {
         self.execution.unwrap_or_default()
+    }
+
+    /// The largest answer, as far as its size can be told before, that may go through the bucket.
+    #[must_use]
+    pub fn max_result_bytes(&self) -> u64 {
+        self.max_result_bytes.unwrap_or(RESULT_BYTES_MAX)
     }
 
     /// How long a query may run.
@@ -80,6 +120,12 @@ impl Settings {
         self.target_partitions
     }
 
+    /// Whether plans are made with `step`.
+    #[must_use]
+    pub fn plans_with(&self, step: PlanStep) -> bool {
+        !self.plan_without.contains(&step)
+    }
+
     /// Sets `name`, in any case, to `value`; the word `default` resets it. Fails with kind `InvalidInput`.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
         let (known, value) = (Self::known(name)?, value.trim().to_lowercase());
@@ -92,6 +138,11 @@ impl Settings {
                 let way = ways.into_iter().find(|way| way.as_str() == value);
                 self.execution = Some(way.ok_or_else(|| refuse("auto, local or board"))?);
             }
+            "max_result_bytes" if reset => self.max_result_bytes = None,
+            "max_result_bytes" => {
+                let bytes = units::parse_bytes(&value).ok_or_else(|| refuse("a size such as '256 MiB' or '4 GB'"))?;
+                self.max_result_bytes = Some(bytes);
+            }
             "query_timeout" if reset => self.query_timeout = None,
             "query_timeout" => {
                 let range = Duration::from_millis(1)..=QUERY_TIMEOUT_MAX;
@@ -99,10 +150,17 @@ impl Settings {
                 self.query_timeout =
                     Some(timeout.ok_or_else(|| refuse("a time such as '30 s' or '5 min', up to 7 days"))?);
             }
-            _ if reset => self.target_partitions = None,
-            _ => {
+            "target_partitions" if reset => self.target_partitions = None,
+            "target_partitions" => {
                 let count = value.parse().ok().filter(|count| (1..=TARGET_PARTITIONS_MAX).contains(count));
                 self.target_partitions = Some(count.ok_or_else(|| refuse("a number from 1 to 1024"))?);
+            }
+            _ if reset => self.plan_without.clear(),
+            _ => {
+                let step = |word: &str| PlanStep::ALL.into_iter().find(|step| step.as_str() == word.trim());
+                let steps = value.split(',').map(step).collect::<Option<_>>();
+                self.plan_without =
+                    steps.ok_or_else(|| refuse("join_order, sieves or shared_builds, or some of them with commas"))?;
             }
         }
         Ok(())
@@ -122,11 +180,17 @@ impl Settings {
         let timeout = self.query_timeout.map(|timeout| format!("{} ms", timeout.as_millis()));
         let entries = [
             self.execution.map(|way| way.as_str().to_owned()),
+            self.max_result_bytes.map(|bytes| bytes.to_string()),
             timeout,
             self.target_partitions.map(|count| count.to_string()),
+            (!self.plan_without.is_empty()).then(|| self.steps_left_out()),
         ];
         let named = NAMES.into_iter().zip(entries);
         named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    fn steps_left_out(&self) -> String {
+        self.plan_without.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// Every setting, for `SHOW SETTINGS`.
@@ -141,6 +205,12 @@ impl Settings {
                 description: "where a query runs: auto decides by the bytes left to read, or local, or board",
             },
             Setting {
+                name: "max_result_bytes",
+                value: self.max_result_bytes.map_or_else(|| "256 MiB".to_owned(), units::bytes),
+                default: "256 MiB",
+                description: "an answer that is known to be larger is not sent through the bucket: its query runs locally",
+            },
+            Setting {
                 name: "query_timeout",
                 value: shown(self.query_timeout()),
                 default: "60 min",
@@ -151,6 +221,12 @@ impl Settings {
                 value: partitions,
                 default: "auto",
                 description: "into how many parts a plan is cut, 1 to 1024; auto: one for each bee",
+            },
+            Setting {
+                name: "plan_without",
+                value: if self.plan_without.is_empty() { "none".to_owned() } else { self.steps_left_out() },
+                default: "none",
+                description: "steps of planning to leave out, to measure them: join_order, sieves, shared_builds",
             },
         ]
     }
@@ -172,12 +248,16 @@ mod tests {
         settings.set("EXECUTION", "Board").unwrap();
         settings.set("query_timeout", "1.5 s").unwrap();
         settings.set("target_partitions", "3").unwrap();
+        settings.set("max_result_bytes", "1 GiB").unwrap();
+        settings.set("plan_without", "sieves,Join_Order").unwrap();
         let mut again = Settings::default();
         for (name, value) in settings.to_map() {
             again.set(&name, &value).unwrap();
         }
         assert_eq!(again, settings);
+        assert!(!again.plans_with(PlanStep::Sieves) && Settings::default().plans_with(PlanStep::Sieves));
         assert_eq!((again.execution(), again.query_timeout()), (Execution::Board, Duration::from_millis(1500)));
+        assert_eq!(again.max_result_bytes(), 1 << 30);
     }
 
     #[test]
@@ -201,7 +281,14 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_refused_with_the_range() {
-        for (name, value) in [("target_partitions", "0"), ("query_timeout", "8 days"), ("execution", "fast")] {
+        let refused = [
+            ("target_partitions", "0"),
+            ("max_result_bytes", "-1"),
+            ("query_timeout", "8 days"),
+            ("execution", "fast"),
+            ("plan_without", "joins"),
+        ];
+        for (name, value) in refused {
             let error = Settings::default().set(name, value).unwrap_err().to_string();
             assert!(error.starts_with(&format!("'{value}' is no value for {name}; ")), "{error}");
         }

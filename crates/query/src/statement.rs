@@ -9,7 +9,7 @@ mod refuse;
 mod tokens;
 mod types;
 
-use apiary_core::limits::SQL_BYTES_MAX;
+use apiary_core::{QueryId, limits::SQL_BYTES_MAX};
 
 use crate::{QueryError, Result};
 
@@ -37,6 +37,8 @@ pub enum Statement {
     Show(Show),
     /// `DESCRIBE frame`.
     Describe(FrameRef),
+    /// `CANCEL QUERY 'id'`.
+    Cancel(QueryId),
     /// `CREATE HIVE | BOX | FRAME`.
     Create(Create),
     /// `DROP HIVE | BOX | FRAME`.
@@ -129,6 +131,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         "RESET" => own::reset(&mut tokens),
         "SHOW" => own::show(&mut tokens).map(Statement::Show),
         "DESCRIBE" | "DESC" => own::describe(&mut tokens).map(Statement::Describe),
+        "CANCEL" => own::cancel(&mut tokens).map(Statement::Cancel),
         "CREATE" => define::create(&mut tokens).map(Statement::Create),
         "DROP" => define::drop(&mut tokens).map(Statement::Drop),
         "ALTER" => define::alter(&mut tokens).map(Statement::Rename),

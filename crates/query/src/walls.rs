@@ -17,7 +17,7 @@ use datafusion::{
     error::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::PhysicalExpr,
-    physical_optimizer::{PhysicalOptimizerRule, optimizer::PhysicalOptimizer},
+    physical_optimizer::{PhysicalOptimizerRule, filter_pushdown::FilterPushdown, optimizer::PhysicalOptimizer},
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions, joins::HashJoinExec,
     },
@@ -30,6 +30,11 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
         if pushes { Arc::new(Walled(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync> } else { rule }
     };
     PhysicalOptimizer::new().rules.into_iter().map(walled).collect()
+}
+
+/// Lets filters that are found at run time fill within `plan`, which was planned without them, between walls.
+pub fn push_filters_down(plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
+    Walled(Arc::new(FilterPushdown::new_post_optimization())).optimize(plan, config)
 }
 
 /// A rule that sees a plan with walls.

@@ -15,7 +15,7 @@ pub fn board(data: &[u8]) {
     board::fuzz_proto(data);
 }
 
-/// A claim, a failure, a question, an end, a term.
+/// A claim, a failure, a question, a term.
 pub fn board_json(data: &[u8]) {
     board::fuzz_json(data);
 }

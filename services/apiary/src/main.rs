@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Rows come and go in many small buffers on many threads, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     apiary::run()
 }

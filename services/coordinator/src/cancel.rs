@@ -11,9 +11,10 @@ use std::{
 
 use apiary_core::QueryId;
 use apiary_engine::Nudger;
+use apiary_swarm::QueryState;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CoordinatorError, Result, state::State};
+use crate::{CoordinatorError, Result, queries, state::State};
 
 /// Most queries at once on one coordinator: each holds a channel and at least one batch.
 const RUNNING_MAX: usize = 1_000;
@@ -67,20 +68,41 @@ impl Drop for Place {
     }
 }
 
-/// Stops a query wherever it runs. True: it ran, as far as anybody can tell. 0 requests if it runs here, else up to
-/// 2 GETs and 1 PUT.
+/// Stops a query wherever it runs. True: it ran, as far as anybody can tell. 0 requests if it runs here, else 1 GET
+/// and at most 1 PUT.
 pub(crate) async fn cancel(state: &State, id: QueryId) -> Result<bool> {
     if state.running.cancel(id) {
         return Ok(true);
     }
     let board = &state.node.board;
-    let on_board = board.read_query(&id).await?.is_some() && board.read_final(&id).await?.is_none();
+    let on_board = board.read_query(&id).await?.is_some();
     if on_board || state.has_peers() {
         board.cancel(&id, "its client asked for it").await?;
         // Workers that listen here need not wait for the coordinator that runs it.
         state.nudges.nudge(&id, None, true);
     }
     Ok(on_board)
+}
+
+/// The same for `CANCEL QUERY`: an error says of what id there is no query, or how it has ended. What is not told of may
+/// have begun elsewhere a moment ago, so the word is left for it all the same. 0 requests if it runs here, else 1 LIST and
+/// 1 GET for each other coordinator besides.
+pub(crate) async fn cancel_told(state: &State, id: QueryId) -> Result<()> {
+    if state.running.cancel(id) {
+        return Ok(());
+    }
+    let rows = queries::rows(state).await?;
+    let told = rows.into_iter().find(|row| row.query == id.to_string());
+    let (running, lost) = (QueryState::Running.as_str(), QueryState::Lost.as_str());
+    match told.map(|row| row.state) {
+        Some(ended) if ended != running && ended != lost => Err(CoordinatorError::Ended { id, how: ended }),
+        told => match cancel(state, id).await? {
+            true => Ok(()),
+            false if told.as_deref() == Some(running) => Ok(()),
+            false if told.is_some() => Err(CoordinatorError::Ended { id, how: lost.to_owned() }),
+            false => Err(CoordinatorError::NoQuery(id)),
+        },
+    }
 }
 
 /// Cancels `token` when the bucket says that the query shall stop. Ends with the query. Without another coordinator

@@ -52,6 +52,17 @@ pub enum CoordinatorError {
     /// The query's id is running here already.
     #[error("query {0} is running already; ask with a new query id")]
     Running(apiary_core::QueryId),
+    /// No query of that id is told of.
+    #[error("there is no query {0}")]
+    NoQuery(apiary_core::QueryId),
+    /// The query has ended.
+    #[error("query {id} runs no longer: it is {how}")]
+    Ended {
+        /// The query.
+        id: apiary_core::QueryId,
+        /// Its state.
+        how: String,
+    },
     /// More queries than one coordinator takes on.
     #[error("this coordinator runs {0} queries already; ask again when some have ended")]
     TooManyQueries(usize),
@@ -81,6 +92,8 @@ impl CoordinatorError {
             Self::Wire(error) => error.kind(),
             Self::Name(_) | Self::Id(_) => ErrorKind::InvalidInput,
             Self::Running(_) => ErrorKind::AlreadyExists,
+            Self::NoQuery(_) => ErrorKind::NotFound,
+            Self::Ended { .. } => ErrorKind::InvalidInput,
             Self::TooManyQueries(_) => ErrorKind::Overloaded,
             Self::TimedOut(_) => ErrorKind::Timeout,
             Self::Cancelled => ErrorKind::Cancelled,
@@ -100,6 +113,7 @@ impl CoordinatorError {
             Self::Bucket(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Wire(error) => error.hint(),
+            Self::NoQuery(_) | Self::Ended { .. } => Some("SHOW QUERIES tells what runs, and its ids".to_owned()),
             Self::TimedOut(_) => Some("SET query_timeout = '2 h' allows more".to_owned()),
             Self::Panicked(_) => Some("the coordinator's log says more; please report it".to_owned()),
             _ => None,

@@ -15,7 +15,7 @@ use std::{
 
 use apiary_core::{Clock, NodeId, QueryId};
 use apiary_engine::{
-    Nudger,
+    NewTask, Nudger,
     wake::{self, TaskEnd},
 };
 use apiary_proto::v1::{EndedRequest, EndedResponse, Nudge, NudgesRequest, task_service_server::TaskService};
@@ -100,10 +100,11 @@ impl Nudges {
 }
 
 impl Nudger for Nudges {
-    fn nudge(&self, query: &QueryId, task_key: Option<&str>, cancelled: bool) {
-        let task_key = task_key.unwrap_or_default().to_owned();
+    fn nudge(&self, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool) {
+        let task_key = task.map(|task| task.key.to_owned()).unwrap_or_default();
+        let task = task.map(|task| task.body.clone()).unwrap_or_default();
         // An error means that nobody listens.
-        let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled });
+        let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled, task });
     }
 
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
@@ -164,9 +165,10 @@ mod tests {
         let id = QueryId::new(&SystemClock, &SystemRng);
         nudges.nudge(&id, None, false);
         let mut stream = nudges.nudges(Request::new(NudgesRequest::default())).await.unwrap().into_inner();
-        nudges.nudge(&id, Some("a/key"), false);
+        let body = "a task".into();
+        nudges.nudge(&id, Some(NewTask { key: "a/key", body: &body }), false);
         let heard = stream.next().await.unwrap().unwrap();
-        assert_eq!((heard.task_key.as_str(), heard.query_id), ("a/key", id.to_string()));
+        assert_eq!((heard.task_key.as_str(), heard.query_id, heard.task), ("a/key", id.to_string(), body));
         shutdown.cancel();
         assert!(stream.next().await.is_none());
     }

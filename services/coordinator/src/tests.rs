@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod cache;
 mod define;
+mod memory;
 mod queries;
 
 struct Colony {
@@ -40,6 +41,10 @@ impl Colony {
             cache_bytes,
             ..NodeSettings::new(bucket.uri(), folder.path())
         };
+        Self::with(bucket, folder, settings).await
+    }
+
+    async fn with(bucket: &Bucket, folder: TempDir, settings: NodeSettings) -> Self {
         let node = Node::join(bucket.clone(), settings).await.unwrap();
         let (listener, channel) = Listener::memory();
         let shutdown = CancellationToken::new();

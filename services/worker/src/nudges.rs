@@ -14,10 +14,11 @@ use std::{
 };
 
 use apiary_core::QueryId;
-use apiary_engine::wake::{self, TaskEnd};
+use apiary_engine::wake::{self, LocalNudge, TaskEnd};
 use apiary_node::{Node, PeerChannel, Role};
 use apiary_proto::v1::{EndedRequest, Nudge, NudgesRequest, task_service_client::TaskServiceClient};
 use apiary_swarm::TaskId;
+use bytes::Bytes;
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
     task::JoinSet,
@@ -43,6 +44,8 @@ pub(crate) struct Hint {
     pub(crate) query: QueryId,
     /// A task that was just published.
     pub(crate) task_key: Option<String>,
+    /// Its object; empty: read it.
+    pub(crate) task: Bytes,
     /// The query is over.
     pub(crate) over: bool,
 }
@@ -51,7 +54,7 @@ impl Hint {
     fn of(nudge: Nudge) -> Option<Self> {
         let query = nudge.query_id.parse().ok()?;
         let task_key = (!nudge.task_key.is_empty()).then_some(nudge.task_key);
-        Some(Self { query, task_key, over: nudge.cancelled })
+        Some(Self { query, task_key, task: nudge.task, over: nudge.cancelled })
     }
 }
 
@@ -140,7 +143,8 @@ async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
     loop {
         match nudges.recv().await {
             Ok(nudge) if nudge.bucket == bucket => {
-                let hint = Hint { query: nudge.query, task_key: nudge.task_key, over: nudge.cancelled };
+                let LocalNudge { query, task_key, task, cancelled: over, .. } = nudge;
+                let hint = Hint { query, task_key, task, over };
                 // A full channel means that the worker will look anyway.
                 let _ = hints.try_send(hint);
             }

@@ -5,6 +5,7 @@
 //!   hint (over) ──▶ cancel                                ▲ right after a hint, else 0.25 s … 30 s
 //!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files
 //!   while tasks run: their queries' keys ──▶ cancel what is cancelled, and what another attempt has done already
+//!   while a query is open and bees are free: every 2 s, since the next attempt may be for us
 //! ```
 //!
 //! Who hears of a cancel by a nudge lets go at once; who hears no nudges looks twice a second while it works.
@@ -19,7 +20,7 @@ use apiary_bucket::layout::BoardKey;
 use apiary_core::QueryId;
 use apiary_engine::{Outcome, Room, TaskRunner, check_version};
 use apiary_node::{Bees, Node, Role};
-use apiary_swarm::{AttemptId, BoardView, TaskId, behaviour::polling::Polling, board::TaskObject};
+use apiary_swarm::{AttemptId, Board, BoardView, TaskId, behaviour::polling::Polling, board::TaskObject};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,13 @@ const CARE_EVERY: Duration = Duration::from_millis(500);
 
 /// The same where every coordinator in sight would say so by a nudge.
 const CARE_EVERY_LISTENING: Duration = Duration::from_secs(2);
+
+/// How often the board is looked at while a query is open: what a worker that died had claimed is published again, and
+/// must not wait for a worker that has grown tired of looking.
+const OPEN_EVERY: Duration = Duration::from_secs(2);
+
+/// The same where every coordinator in sight would say so by a nudge.
+const OPEN_EVERY_LISTENING: Duration = Duration::from_secs(5);
 
 /// How long running tasks may go on after the word to stop, before they are handed back.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
@@ -59,6 +67,8 @@ pub(crate) struct Puller {
     queries: HashMap<QueryId, HashMap<AttemptId, CancellationToken>>,
     ears: Ears,
     foreign: bool,
+    /// Whether any query was open at the last look.
+    is_open: bool,
     passed: HashSet<AttemptId>,
     avoided: HashMap<AttemptId, Duration>,
     polling: Polling,
@@ -72,6 +82,7 @@ impl Puller {
             runner,
             ears,
             foreign,
+            is_open: false,
             drain: CancellationToken::new(),
             running: JoinSet::new(),
             queries: HashMap::new(),
@@ -117,11 +128,14 @@ impl Puller {
             self.polling.worked();
         }
         let pause = self.polling.idle(self.node.rng().next_u64());
-        match (self.running.is_empty(), self.ears.hear_all()) {
-            (true, _) => pause,
-            (false, true) => pause.min(CARE_EVERY_LISTENING),
-            (false, false) => pause.min(CARE_EVERY),
-        }
+        let longest = match (self.running.is_empty(), self.is_open, self.ears.hear_all()) {
+            (true, false, _) => return pause,
+            (true, true, true) => OPEN_EVERY_LISTENING,
+            (true, true, false) => OPEN_EVERY,
+            (false, _, true) => CARE_EVERY_LISTENING,
+            (false, _, false) => CARE_EVERY,
+        };
+        pause.min(longest)
     }
 
     fn ended(&mut self, ended: Result<(AttemptId, Outcome), tokio::task::JoinError>) {
@@ -146,7 +160,9 @@ impl Puller {
         let Some(key) = &hint.task_key else { return };
         let Some(BoardKey::Task { stage, task, attempt }) = BoardKey::parse(key) else { return };
         if choose::goes_first(key, &self.node.id, &self.workers()) {
-            self.take(TaskId::new(hint.query, stage, task).attempt(attempt)).await;
+            let id = TaskId::new(hint.query, stage, task).attempt(attempt);
+            // What came with the nudge need not be read; what is wrong with it is left for the board to say.
+            self.take(id, Board::task_in(&id, &hint.task).ok()).await;
         }
     }
 
@@ -170,6 +186,7 @@ impl Puller {
                     return false;
                 }
             };
+            self.is_open = !open.is_empty();
             let gone: Vec<QueryId> = self.queries.keys().filter(|query| !open.contains(query)).copied().collect();
             for query in gone {
                 self.forget(&query).await;
@@ -197,7 +214,7 @@ impl Puller {
                 return false;
             }
         };
-        if view.cancelled || view.ended || !view.asked {
+        if view.cancelled || !view.asked {
             self.forget(&query).await;
             return false;
         }
@@ -211,7 +228,7 @@ impl Puller {
             if self.node.bees.free() == 0 {
                 break;
             }
-            self.take(id).await;
+            self.take(id, None).await;
         }
         found
     }
@@ -226,23 +243,18 @@ impl Puller {
         }
     }
 
-    /// Takes an attempt if there is a bee for it. 1 GET.
-    async fn take(&mut self, id: AttemptId) {
+    /// Takes an attempt if there is a bee for it. 1 GET unless its task is at hand.
+    async fn take(&mut self, id: AttemptId, at_hand: Option<TaskObject>) {
         if self.passed.contains(&id) {
             return;
         }
         let Some(bees) = self.node.bees.try_lease() else { return };
-        let task = match self.node.board.read_task(&id).await {
-            Ok(Some(task)) => task,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(attempt = %id, %error, "cannot read a task");
-                // A store that failed is asked again; there may be no other worker to take it.
-                if !error.is_retryable() {
-                    self.pass(id);
-                }
-                return;
-            }
+        let task = match at_hand {
+            Some(task) => task,
+            None => match self.read(&id).await {
+                Some(task) => task,
+                None => return,
+            },
         };
         let planned_by = if self.foreign { "another" } else { &task.engine_version };
         if let Err(error) = check_version(planned_by) {
@@ -254,6 +266,21 @@ impl Puller {
         }
         self.pass(id);
         self.start(id, task, bees);
+    }
+
+    /// An attempt's task, if it can be read.
+    async fn read(&mut self, id: &AttemptId) -> Option<TaskObject> {
+        match self.node.board.read_task(id).await {
+            Ok(task) => task,
+            Err(error) => {
+                tracing::warn!(attempt = %id, %error, "cannot read a task");
+                // A store that failed is asked again; there may be no other worker to take it.
+                if !error.is_retryable() {
+                    self.pass(*id);
+                }
+                None
+            }
+        }
     }
 
     /// Not to be tried again by this node.
@@ -292,6 +319,7 @@ impl Puller {
         let (runner, drain) = (self.runner.clone(), self.drain.clone());
         let attempt = async move {
             let room = Room::over(chamber.memory_pool(), chamber.budget_bytes());
+            let room = room.with_scratch_max(chamber.scratch_bytes_max());
             let outcome = runner.attempt(&task, &room, &cancel, &drain).await.unwrap_or_else(|error| {
                 tracing::warn!(attempt = %id, %error, "an attempt could not be ended on the board");
                 Outcome::NotOurs

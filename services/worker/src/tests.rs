@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use apiary_bucket::Bucket;
-use apiary_core::QueryId;
+use apiary_core::{QueryId, SeededRng, SystemClock};
 use apiary_engine::{
     BoardEnv, BoardQuery, BoardResult, FrameNames, Grain, NoNudges, board_config, engine_version, run_on_board, split,
 };
+use apiary_faults::{FaultStore, MemoryStore, Op};
 use apiary_node::{Listener, Node, NodeSettings, Role};
 use apiary_query::runtime_for;
 use apiary_swarm::board::QueryRecord;
@@ -15,6 +16,7 @@ use datafusion::{
     arrow::datatypes::Int64Type,
     dataframe::DataFrameWriteOptions,
     execution::runtime_env::RuntimeEnv,
+    physical_plan::ExecutionPlan,
     prelude::{ParquetReadOptions, SessionConfig, SessionContext},
 };
 use futures::TryStreamExt;
@@ -22,6 +24,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::run::{Hooks, run_with};
+
+mod memory;
 
 const SQL: &str = "SELECT k, count(*) AS n FROM t GROUP BY k ORDER BY k";
 
@@ -39,7 +43,10 @@ struct Running {
 
 impl Hive {
     async fn new() -> Self {
-        let bucket = Bucket::in_memory();
+        Self::over(Bucket::in_memory()).await
+    }
+
+    async fn over(bucket: Bucket) -> Self {
         let runtime = runtime_for(&bucket).unwrap();
         let context = SessionContext::new_with_config_rt(SessionConfig::new(), Arc::clone(&runtime));
         for file in 0..4 {
@@ -68,6 +75,10 @@ impl Hive {
 
     async fn worker_with(&mut self, name: &str, hooks: Hooks) -> Running {
         let node = self.node(Role::Worker, name).await;
+        self.run(node, hooks)
+    }
+
+    fn run(&self, node: Arc<Node>, hooks: Hooks) -> Running {
         let stop = CancellationToken::new();
         node.start_pulse(stop.clone());
         let (listener, _) = Listener::memory();
@@ -79,9 +90,22 @@ impl Hive {
         let context = SessionContext::new_with_config_rt(board_config(4), Arc::clone(&self.runtime));
         context.register_parquet("t", "apiary://cells/frames/t/", ParquetReadOptions::default()).await.unwrap();
         let plan = context.sql(SQL).await.unwrap().create_physical_plan().await.unwrap();
+        self.open(queen, &context, &plan, u64::MAX, cancel).await
+    }
+
+    async fn open(
+        &self,
+        queen: &Arc<Node>,
+        context: &SessionContext,
+        plan: &Arc<dyn ExecutionPlan>,
+        chamber_bytes: u64,
+        cancel: CancellationToken,
+    ) -> (QueryId, BoardResult) {
         let id = QueryId::new(queen.clock().as_ref(), queen.rng().as_ref());
-        let plans = split(&plan, context.copied_config().options(), &id, &FrameNames::default(), Grain::FINE).unwrap();
-        let record = QueryRecord { timeout_ms: 60_000, ..QueryRecord::new(id, SQL, "tester", &engine_version()) };
+        let options = context.copied_config();
+        let names = FrameNames::default();
+        let plans = split(plan, options.options(), &id, &names, Grain::FINE, chamber_bytes).unwrap();
+        let record = QueryRecord { timeout_ms: 300_000, ..QueryRecord::new(id, SQL, "tester", &engine_version()) };
         let watched = Arc::clone(queen);
         let env = BoardEnv {
             bucket: self.bucket.clone(),
@@ -188,4 +212,27 @@ async fn a_worker_of_another_version_leaves_every_task_to_others() {
     let batches: Vec<_> = result.stream.try_collect().await.unwrap();
     assert_eq!(counts(&batches), [134, 133, 133]);
     assert!(result.metrics.tasks().iter().all(|task| task.node == worker.node.id.as_str() && task.attempt == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_task_comes_with_its_nudge_and_is_not_read() {
+    let memory = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    let calls = FaultStore::new(memory, 1, Arc::new(SystemClock));
+    let rng = Arc::new(SeededRng::new(1));
+    let mut hive = Hive::over(Bucket::over(Arc::new(calls.clone()), Arc::new(SystemClock), rng)).await;
+    let queen = hive.node(Role::Coordinator, "queen").await;
+    let worker = hive.worker("a").await;
+    // Its loop hears nudges once it has looked.
+    while calls.count(Op::List, "_queries/_open") == 0 {
+        worker.node.clock().sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..3 {
+        let (_, result) = hive.ask(&queen, CancellationToken::new()).await;
+        let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+        assert_eq!(counts(&batches), [134, 133, 133]);
+    }
+    let tasks = |op| calls.calls().iter().filter(|call| call.op == op && call.key.ends_with(".task")).count();
+    let (published, read) = (tasks(Op::Create), tasks(Op::Get));
+    // With two bees and more tasks than that, some are found by looking.
+    assert!(published >= 12 && read * 4 <= published * 3, "{read} of {published} tasks were read");
 }

@@ -11,7 +11,7 @@
 //! _queries/<query>/s03/t0007.done         the truth: first finisher of any attempt
 //! _queries/<query>/out/3/7@<nonce>/…      what an attempt wrote
 //! _queries/<query>/owner.<epoch>          which coordinator leads
-//! _queries/<query>/cancel · final         the end
+//! _queries/<query>/cancel                 somebody asked to stop
 //! ```
 
 use apiary_core::QueryId;
@@ -42,8 +42,6 @@ pub enum BoardKey {
     Owner { epoch: u64 },
     /// Someone asked to stop.
     Cancel,
-    /// The query has ended.
-    Final,
 }
 
 impl BoardKey {
@@ -56,7 +54,6 @@ impl BoardKey {
             "query.json" => return Some(Self::Query),
             "stages.bin" => return Some(Self::Stages),
             "cancel" => return Some(Self::Cancel),
-            "final" => return Some(Self::Final),
             _ => {}
         }
         if let Some(epoch) = rest.strip_prefix("owner.") {
@@ -189,12 +186,6 @@ pub fn owner(query: &QueryId, epoch: u64) -> Key {
 #[must_use]
 pub fn cancel(query: &QueryId) -> Key {
     at(query, "cancel")
-}
-
-/// The query has ended.
-#[must_use]
-pub fn final_(query: &QueryId) -> Key {
-    at(query, "final")
 }
 
 fn at(query: &QueryId, name: &str) -> Key {

@@ -112,7 +112,6 @@ fn every_board_key_reads_back() {
         (file, BoardKey::Out { stage, task: task_, nonce: "n1".into(), file: "data-0.arrow".into() }),
         (owner(q, 12), BoardKey::Owner { epoch: 12 }),
         (cancel(q), BoardKey::Cancel),
-        (final_(q), BoardKey::Final),
         (task(q, 123, 12_345, 10), BoardKey::Task { stage: 123, task: 12_345, attempt: 10 }),
     ];
     for (key, expected) in table {

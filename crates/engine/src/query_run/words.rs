@@ -90,6 +90,8 @@ pub enum Event {
         /// In all.
         tasks: u32,
     },
+    /// Tasks wait, and for longer than is worth it there was nobody who could do them.
+    NoWorkers,
     /// Someone asked to stop.
     Cancel,
     /// The query ran too long.
@@ -151,6 +153,8 @@ pub enum Failure {
         /// What to try, if anything would help.
         advice: Option<&'static str>,
     },
+    /// Nobody was there to do its tasks.
+    NoWorkers,
     /// Someone asked to stop.
     Cancelled,
     /// The query ran too long.

@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::colony::{Colony, rows, unwrap};
-use crate::{BoardEnv, EngineError, Nudger, Outcome, board_config, resume_on_board, run_on_board};
+use crate::{BoardEnv, EngineError, NewTask, Nudger, Outcome, board_config, resume_on_board, run_on_board};
 
 const SQL: &str = "SELECT t.k, count(*), sum(v), max(u.name) FROM t JOIN u ON t.k = u.k GROUP BY t.k";
 
@@ -152,7 +152,7 @@ async fn another_persons_query_id_is_refused() {
 struct Broken(NodeId);
 
 impl Nudger for Broken {
-    fn nudge(&self, _: &QueryId, _: Option<&str>, _: bool) {}
+    fn nudge(&self, _: &QueryId, _: Option<NewTask<'_>>, _: bool) {}
 
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
         vec![(self.0.clone(), Duration::from_secs(2))]

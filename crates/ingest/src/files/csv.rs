@@ -33,9 +33,25 @@ pub(super) fn open(path: &Path, mut file: File, options: &ReadOptions) -> Result
     file.rewind().map_err(|error| IngestError::broken(path, NAME, error, "give a file, not a pipe"))?;
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).with_batch_size(options.batch_rows);
     let reader = reader.build(OpenQuote::new(BufReader::new(file), delimiter)).map_err(broken)?;
-    let path = path.to_owned();
-    let batches = reader.map(move |batch| batch.map_err(|error| IngestError::broken(&path, NAME, error, FIX)));
+    let (path, columns) = (path.to_owned(), Arc::clone(&schema));
+    let broken = move |error: ArrowError| IngestError::broken(&path, NAME, in_words(&error, &columns), FIX);
+    let batches = reader.map(move |batch| batch.map_err(&broken));
     Ok(Opened { schema, rows: None, batches: Box::new(batches) })
+}
+
+/// What Arrow says of a value that does not fit, with the column's name and the row as people count.
+fn in_words(error: &ArrowError, columns: &Schema) -> String {
+    let told = error.to_string();
+    let parts = || {
+        let (_, rest) = told.split_once("while parsing value '")?;
+        let (value, rest) = rest.split_once("' as type '")?;
+        let (data_type, rest) = rest.split_once("' for column ")?;
+        let (column, rest) = rest.split_once(" at line ")?;
+        let (row, _) = rest.split_once('.')?;
+        let name = columns.fields().get(column.parse::<usize>().ok()?)?.name();
+        Some(format!("row {row} after the header: '{value}' in column '{name}' is not of type {data_type}"))
+    };
+    parts().unwrap_or(told)
 }
 
 fn delimiter_of(path: &Path) -> u8 {

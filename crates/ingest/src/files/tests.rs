@@ -118,6 +118,17 @@ fn a_broken_file_is_an_error_that_names_it_and_says_what_to_do() {
 }
 
 #[test]
+fn a_value_that_does_not_fit_is_named_with_its_row_and_column() {
+    // The types are guessed from the first rows; this one is behind them, in a later batch.
+    let mut rows = "id,temp\n".to_owned();
+    (0..GUESS_ROWS).for_each(|i| rows.push_str(&format!("{i},1.5\n")));
+    let (_folder, path) = file("late.csv", rows + "0,warm\n");
+    let error = read(&path, &ReadOptions::default()).unwrap_err().to_string();
+    let told = format!("row {} after the header: 'warm' in column 'temp' is not of type Float64", GUESS_ROWS + 1);
+    assert!(error.contains(&told), "{error}");
+}
+
+#[test]
 fn a_file_that_is_not_there_or_not_known_is_named() {
     let missing = FileSource::open(Path::new("/nowhere/x.csv"), &ReadOptions::default()).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);

@@ -6,10 +6,11 @@
 //! SHOW HIVES | BOXES [IN hive] | FRAMES [IN hive | box | hive.box] | NODES | QUERIES | SETTINGS
 //! SHOW HISTORY frame [LIMIT n]
 //! DESCRIBE frame | DESC frame
+//! CANCEL QUERY 'id'
 //! EXPLAIN [ANALYZE] [VERBOSE] [FORMAT JSON | FORMAT TEXT] query
 //! ```
 
-use apiary_core::suggest::nearest;
+use apiary_core::{QueryId, suggest::nearest};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Explain, FrameRef, Show, Statement, Use, query, refuse, tokens::Tokens};
@@ -36,8 +37,8 @@ pub(super) fn explain(mut tokens: Tokens<'_>) -> Result<Explain> {
     }
     if let Some(verb) = tokens.peek_word() {
         refuse::check(&verb)?;
-        const OWN: [&str; 10] =
-            ["USE", "SET", "RESET", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "CREATE", "DROP", "ALTER"];
+        const OWN: [&str; 11] =
+            ["USE", "SET", "RESET", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "CANCEL", "CREATE", "DROP", "ALTER"];
         if OWN.contains(&verb.as_str()) {
             return Err(tokens.expected("a query"));
         }
@@ -161,4 +162,19 @@ pub(super) fn describe(tokens: &mut Tokens<'_>) -> Result<FrameRef> {
     let name = tokens.name(3, "a frame: hive.box.frame")?;
     tokens.end()?;
     Ok(FrameRef(name))
+}
+
+pub(super) fn cancel(tokens: &mut Tokens<'_>) -> Result<QueryId> {
+    const ID: &str = "the id of a query in quotes, as SHOW QUERIES tells it";
+    tokens.skip();
+    if !tokens.take("QUERY") {
+        return Err(tokens.expected("QUERY and its id"));
+    }
+    let id = match tokens.peek() {
+        Some(Token::SingleQuotedString(text)) => text.trim().parse().map_err(|_| tokens.expected(ID))?,
+        _ => return Err(tokens.expected(ID)),
+    };
+    tokens.skip();
+    tokens.end()?;
+    Ok(id)
 }

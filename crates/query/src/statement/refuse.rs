@@ -31,9 +31,8 @@ pub(super) fn check(verb: &str) -> Result<()> {
         "VACUUM" | "OPTIMIZE" | "COMPACT" => "small cells are merged by the compactor: `apiary compact hive.box.frame`",
         "ANALYZE" => "statistics are kept with every write; just leave it out",
         "ATTACH" | "DETACH" | "INSTALL" => "one bucket is one colony; open another with --storage or --connect",
-        "CALL" | "DO" | "LOCK" | "UNLOCK" | "KILL" | "COMMENT" | "PRAGMA" => {
-            "there is nothing like it here; leave it out"
-        }
+        "KILL" => "write CANCEL QUERY 'id'; SHOW QUERIES tells the ids",
+        "CALL" | "DO" | "LOCK" | "UNLOCK" | "COMMENT" | "PRAGMA" => "there is nothing like it here; leave it out",
         _ => return Ok(()),
     };
     Err(unsupported(verb, instead))

@@ -290,3 +290,18 @@ fn what_is_dropped_or_renamed_is_named_in_full_or_in_part() {
     let to = FrameRef(vec!["New".to_owned()]);
     assert_eq!(rename, Rename { named: Named::Hive("Old".to_owned()), if_exists: false, to });
 }
+
+#[test]
+fn cancel_takes_the_id_of_a_query() {
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for sql in [format!("CANCEL QUERY '{id}'"), format!("cancel query ' {id}'; -- enough")] {
+        assert_eq!(parse(&sql).unwrap(), Statement::Cancel(id.parse().unwrap()), "{sql}");
+    }
+    let wrong = refused("CANCEL QUERY 'mine'");
+    assert!(wrong.starts_with("line 1, column 14: expected the id of a query in quotes"), "{wrong}");
+    for sql in ["CANCEL", "CANCEL 'x'", "CANCEL QUERY", &format!("CANCEL QUERY '{id}' NOW"), "EXPLAIN CANCEL QUERY 'x'"]
+    {
+        assert!(refused(sql).contains("expected"), "{sql}");
+    }
+    assert!(unsupported("KILL 7").1.contains("CANCEL QUERY"));
+}

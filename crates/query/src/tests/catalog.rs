@@ -87,7 +87,7 @@ async fn show_and_describe_list_what_is_there() {
     assert_eq!(shown(&colony, "SHOW FRAMES", &none).await, frames);
     assert_eq!(shown(&colony, "SHOW FRAMES IN demo", &none).await, frames);
     assert_eq!(shown(&colony, "SHOW FRAMES IN sensors", &session("demo", "")).await, frames);
-    assert_eq!(shown(&colony, "SHOW SETTINGS", &none).await.len(), 3);
+    assert_eq!(shown(&colony, "SHOW SETTINGS", &none).await.len(), 5);
     let history = shown(&colony, "SHOW HISTORY sensors.People LIMIT 2", &session("demo", "")).await;
     assert!(history.len() == 2 && history[0].contains("| create") && history[1].contains("| append"), "{history:?}");
     let nodes = vec![NodeRow { node: "pi-3".to_owned(), ..NodeRow::default() }];

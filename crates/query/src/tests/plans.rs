@@ -102,6 +102,32 @@ async fn planning_reads_no_cell_and_running_reads_only_what_is_left() {
 }
 
 #[tokio::test]
+async fn a_footer_is_fetched_once_and_statistics_never() {
+    let colony = Colony::new();
+    let cell = |from: i64| {
+        let numbers = (from..from + 500).collect::<Int64Array>();
+        RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]).unwrap()
+    };
+    colony.frame("h.b.numbers", &[], &[cell(0), cell(500)]).await;
+    let statement = query("SELECT count(*), sum(n) FROM h.b.numbers WHERE n % 2 = 0").unwrap();
+    let mut gets = Vec::new();
+    for _ in 0..3 {
+        let pinned = colony.planner.pin(&statement, &Session::default()).await.unwrap();
+        let counted = colony.bucket.with_counters(Arc::default());
+        let runtime = runtime_like(&colony.planner.runtime(), &counted, None, None).unwrap();
+        let planned = pinned.plan(local_config(2), runtime).await.unwrap();
+        let rows: Vec<RecordBatch> =
+            futures::TryStreamExt::try_collect(crate::execute_local(&planned).unwrap()).await.unwrap();
+        assert_eq!(super::kit::lines(&rows), ["| 500 | 249500 |"]);
+        let cost = counted.counters().snapshot();
+        assert_eq!((cost.lists, cost.puts), (0, 0), "{cost:?}");
+        gets.push(cost.gets);
+    }
+    // Two cells: what is asked of their columns each time, and before that, once, their footers.
+    assert!(gets[1] >= 2 && gets[2] == gets[1] && (2..=4).contains(&(gets[0] - gets[1])), "{gets:?}");
+}
+
+#[tokio::test]
 async fn a_statement_sees_one_version_of_a_frame() {
     let colony = sensors().await;
     let statement =

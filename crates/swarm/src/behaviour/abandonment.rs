@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
-use apiary_core::{NodeId, units};
+use apiary_core::{NodeId, limits, units};
 
 use crate::board::{FailedRecord, FailureCause};
 
@@ -170,9 +170,7 @@ pub fn report(task: &str, reason: Reason, failures: &[FailedRecord]) -> String {
 #[must_use]
 pub fn advice(failures: &[FailedRecord]) -> Option<&'static str> {
     match failures.last()?.cause {
-        FailureCause::Memory => {
-            Some("raise target_partitions (SET target_partitions = …) or give the nodes more memory")
-        }
+        FailureCause::Memory => Some(limits::MEMORY_REMEDIES_BOARD),
         FailureCause::Timeout => Some("raise the time limit: SET query_timeout = …"),
         FailureCause::NodeLost => Some("look into the logs of the nodes named above"),
         FailureCause::Store => Some("check that the bucket can be reached, then ask again"),

@@ -2,8 +2,8 @@
 //!
 //! One slow machine must not hold up a whole query. An attempt that takes over three times as long as the median of its
 //! finished siblings, and over five seconds, gets company on another node; so does, after a second, one whose worker
-//! was in touch and is not any more. Whichever ends first is the truth, so a wrong guess costs a bee's time and never
-//! rows; nobody is declared lost by it.
+//! was in touch and is not any more, and, where the bucket alone tells, one whose worker missed three beats. Whichever
+//! ends first is the truth, so a wrong guess costs a bee's time and never rows; nobody is declared lost by it.
 
 use std::time::Duration;
 
@@ -16,11 +16,23 @@ pub const AGE_MIN: Duration = Duration::from_secs(5);
 /// How long a worker may be out of touch before its attempts get company: a stream that was only renewed is back by then.
 pub const OUT_OF_TOUCH_MAX: Duration = Duration::from_secs(1);
 
-/// Whether an attempt of this `age` wants company. `finished` says how long each finished task of its stage took;
-/// `out_of_touch` for how long its worker has not listened any more, if it did before.
+/// How long the heartbeat of a worker with a claim may stand still before its attempts get company: three beats of a
+/// node that knows of an open query, whatever interval its last one named. A node that slept is woken by its claim.
+pub const SILENT_MAX: Duration = Duration::from_secs(12);
+
+/// What is known of an attempt's worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// For how long it has not listened any more, if it did before.
+    pub out_of_touch: Option<Duration>,
+    /// For how long its heartbeat has stood still.
+    pub silent: Duration,
+}
+
+/// Whether an attempt of this `age` wants company. `finished` says how long each finished task of its stage took.
 #[must_use]
-pub fn wants_company(age: Duration, finished: &[Duration], out_of_touch: Option<Duration>) -> bool {
-    if out_of_touch.is_some_and(|since| since >= OUT_OF_TOUCH_MAX) {
+pub fn wants_company(age: Duration, finished: &[Duration], worker: Signs) -> bool {
+    if worker.out_of_touch.is_some_and(|since| since >= OUT_OF_TOUCH_MAX) || age.min(worker.silent) >= SILENT_MAX {
         return true;
     }
     age > AGE_MIN && median(finished).is_some_and(|median| age > median * TIMES_MEDIAN)
@@ -38,7 +50,7 @@ mod tests {
 
     fn slow(age_ms: u64, finished_ms: &[u64]) -> bool {
         let finished: Vec<_> = finished_ms.iter().copied().map(Duration::from_millis).collect();
-        wants_company(Duration::from_millis(age_ms), &finished, None)
+        wants_company(Duration::from_millis(age_ms), &finished, Signs::default())
     }
 
     #[test]
@@ -55,7 +67,19 @@ mod tests {
 
     #[test]
     fn a_worker_out_of_touch_leaves_its_attempts_in_want_of_company() {
-        let wants = |ms| wants_company(Duration::ZERO, &[], Some(Duration::from_millis(ms)));
+        let gone = |ms| Signs { out_of_touch: Some(Duration::from_millis(ms)), ..Signs::default() };
+        let wants = |ms| wants_company(Duration::ZERO, &[], gone(ms));
         assert_eq!([wants(0), wants(999), wants(1_000)], [false, false, true]);
+    }
+
+    #[test]
+    fn a_worker_that_missed_three_beats_since_its_claim_leaves_its_attempts_in_want_of_company() {
+        let wants = |age_s, silent_s| {
+            let worker = Signs { silent: Duration::from_secs(silent_s), ..Signs::default() };
+            wants_company(Duration::from_secs(age_s), &[], worker)
+        };
+        assert!(wants(12, 12) && wants(600, 30));
+        assert!(!wants(11, 60), "a node that slept has just been woken by its claim");
+        assert!(!wants(600, 11));
     }
 }

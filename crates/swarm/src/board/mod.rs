@@ -22,7 +22,7 @@ mod view;
 pub use attempt::{AttemptId, TaskId};
 pub use janitor::{Leftover, SWEEP_QUERIES_MAX, SweepAges, SweepCandidate, SweepReport, judge};
 pub use ops::{BOARD_KEYS_MAX, Board, OPEN_QUERIES_MAX, OpenedQuery};
-pub use query::{FinalRecord, OwnerRecord, PinnedFrame, QueryOutcome, QueryRecord};
+pub use query::{OwnerRecord, PinnedFrame, QueryRecord};
 pub use record::{ClaimRecord, FailedRecord, FailureCause, MemoryReport};
 pub use task::{DoneRecord, InlineFile, OutputPiece, TaskMetrics, TaskObject};
 pub use view::{BoardView, TaskBoard};
@@ -40,7 +40,6 @@ pub(crate) fn fuzz_json(data: &[u8]) {
     let _ = codec::decode_json::<ClaimRecord>("key", data);
     let _ = codec::decode_json::<FailedRecord>("key", data);
     let _ = codec::decode_json::<QueryRecord>("key", data);
-    let _ = codec::decode_json::<FinalRecord>("key", data);
     let _ = codec::decode_json::<OwnerRecord>("key", data);
 }
 

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptId, BoardView, ClaimRecord, DoneRecord, FailedRecord, FinalRecord, OwnerRecord, QueryRecord, TaskId,
-    TaskObject,
+    AttemptId, BoardView, ClaimRecord, DoneRecord, FailedRecord, OwnerRecord, QueryRecord, TaskId, TaskObject,
     codec::{self, BoardObject, decode_json, decode_proto, encode_json, encode_proto},
 };
 use crate::{Result, SwarmError};
@@ -127,8 +126,8 @@ impl Board {
     /// Everything of a query but its output files. 2 LISTs for up to 1 000 objects.
     pub async fn list_query(&self, query: &QueryId) -> Result<BoardView> {
         let prefix = layout::query_prefix(query);
-        // `cancel` and `final` sort before the output files, everything else after them.
-        let signals = self.bucket.list(&prefix, None, 2).await?;
+        // `cancel` sorts before the output files, everything else after them.
+        let signals = self.bucket.list(&prefix, None, 1).await?;
         let rest = self.list_behind_output(query).await?;
         Ok(BoardView::of(
             *query,
@@ -136,7 +135,7 @@ impl Board {
         ))
     }
 
-    /// The tasks of a query, not whether it is cancelled or ended. 1 LIST for up to 1 000 objects.
+    /// The tasks of a query, not whether it is cancelled. 1 LIST for up to 1 000 objects.
     pub async fn list_tasks(&self, query: &QueryId) -> Result<BoardView> {
         let keys = self.list_behind_output(query).await?;
         Ok(BoardView::of(*query, keys.iter().map(String::as_str)))
@@ -154,9 +153,9 @@ impl Board {
         Ok(listed.into_iter().map(|object| object.key).collect())
     }
 
-    /// Publishes one attempt at a task, and for people the fragment as SQL. False: it stands there already.
-    /// 1 PUT, and 1 more with `sql`.
-    pub async fn publish_task(&self, task: &TaskObject, sql: Option<&str>) -> Result<bool> {
+    /// Publishes one attempt at a task, and for people the fragment as SQL. The object's bytes, or nothing: another
+    /// stands there already. 1 PUT, and 1 more with `sql`.
+    pub async fn publish_task(&self, task: &TaskObject, sql: Option<&str>) -> Result<Option<Bytes>> {
         let id = task.id().ok_or_else(|| SwarmError::corrupt("a task to publish", "its query id is not one"))?;
         let TaskId { query, stage, task: number } = id.task;
         if let Some(sql) = sql {
@@ -165,18 +164,24 @@ impl Board {
             self.create(&layout::task_sql(&query, stage, number), text.into()).await?;
         }
         let key = task_key(&id);
-        self.create(&key, encode_proto(key.as_ref(), task)?).await
+        let body = encode_proto(key.as_ref(), task)?;
+        Ok(self.create(&key, body.clone()).await?.then_some(body))
     }
 
     /// One attempt's task object. 1 GET.
     pub async fn read_task(&self, id: &AttemptId) -> Result<Option<TaskObject>> {
+        let Some(body) = self.bucket.get(&task_key(id)).await? else { return Ok(None) };
+        Self::task_in(id, &body).map(Some)
+    }
+
+    /// An attempt's task object from its bytes, however they came here. No I/O.
+    pub fn task_in(id: &AttemptId, body: &[u8]) -> Result<TaskObject> {
         let key = task_key(id);
-        let Some(body) = self.bucket.get(&key).await? else { return Ok(None) };
-        let task: TaskObject = decode_proto(key.as_ref(), &body)?;
+        let task: TaskObject = decode_proto(key.as_ref(), body)?;
         if task.id() != Some(*id) {
             return Err(SwarmError::corrupt(key, "it names another task than its key"));
         }
-        Ok(Some(task))
+        Ok(task)
     }
 
     /// Claims an attempt: true if it is ours. 1 PUT.
@@ -249,17 +254,6 @@ impl Board {
     /// Whether a query is cancelled. 1 GET.
     pub async fn is_cancelled(&self, query: &QueryId) -> Result<bool> {
         Ok(self.bucket.get(&layout::cancel(query)).await?.is_some())
-    }
-
-    /// Records how a query ended. False: it has an end already. 1 PUT.
-    pub async fn finish(&self, query: &QueryId, end: &FinalRecord) -> Result<bool> {
-        let key = layout::final_(query);
-        self.create(&key, encode_json(key.as_ref(), end)?).await
-    }
-
-    /// How a query ended. 1 GET.
-    pub async fn read_final(&self, query: &QueryId) -> Result<Option<FinalRecord>> {
-        self.read_json(&layout::final_(query)).await
     }
 
     /// Takes the query off the board: the pointer first, so that nobody starts on what is being deleted. What a

@@ -1,4 +1,4 @@
-//! A query as the board knows it: what was asked, who runs it, how it ended.
+//! A query as the board knows it: what was asked, and who runs it.
 
 use std::collections::BTreeMap;
 
@@ -130,56 +130,6 @@ impl OwnerRecord {
 }
 
 impl BoardObject for OwnerRecord {
-    const FORMAT: u32 = Self::FORMAT_NOW;
-
-    fn format(&self) -> u32 {
-        self.format
-    }
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// How a query ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QueryOutcome {
-    /// Every row was delivered.
-    Finished,
-    /// It failed; the message says why.
-    Failed,
-    /// Somebody cancelled it.
-    Cancelled,
-}
-
-/// The end of a query: nothing is published after it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalRecord {
-    /// [`FinalRecord::FORMAT_NOW`].
-    pub format: u32,
-    /// How it ended.
-    pub outcome: QueryOutcome,
-    /// The error's code, empty if none.
-    #[serde(default)]
-    pub code: String,
-    /// The error in words, empty if none.
-    #[serde(default)]
-    pub message: String,
-}
-
-impl FinalRecord {
-    /// The format that this version writes.
-    pub const FORMAT_NOW: u32 = 1;
-
-    /// An end.
-    #[must_use]
-    pub fn new(outcome: QueryOutcome, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { format: Self::FORMAT_NOW, outcome, code: code.into(), message: message.into() }
-    }
-}
-
-impl BoardObject for FinalRecord {
     const FORMAT: u32 = Self::FORMAT_NOW;
 
     fn format(&self) -> u32 {

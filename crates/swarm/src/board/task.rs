@@ -179,6 +179,21 @@ pub struct TaskMetrics {
     /// Bytes of cells that the node's cache had.
     #[prost(uint64, tag = "7")]
     pub bytes_cached: u64,
+    /// Of the time, that in which at least one GET was under way.
+    #[prost(uint64, tag = "8")]
+    pub fetching_us: u64,
+    /// Of the time, that in which output was written to scratch and taken to the bucket; where several partitions are
+    /// written at once, the sum of theirs.
+    #[prost(uint64, tag = "9")]
+    pub writing_us: u64,
+}
+
+impl TaskMetrics {
+    /// What is left of the time: computing, and waiting for a core.
+    #[must_use]
+    pub fn computing_us(&self) -> u64 {
+        self.elapsed_us.saturating_sub(self.fetching_us).saturating_sub(self.writing_us)
+    }
 }
 
 /// The truth of a task: the first of these that stands at the task's key is the only one ever read.

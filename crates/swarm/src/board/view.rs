@@ -44,8 +44,6 @@ pub struct BoardView {
     pub planned: bool,
     /// Whether somebody cancelled it.
     pub cancelled: bool,
-    /// Whether it has ended.
-    pub ended: bool,
     /// The highest epoch of ownership.
     pub epoch: Option<u64>,
     /// By stage and task.
@@ -57,7 +55,7 @@ impl BoardView {
     #[must_use]
     pub fn empty(query: QueryId) -> Self {
         let tasks = BTreeMap::new();
-        Self { query, asked: false, planned: false, cancelled: false, ended: false, epoch: None, tasks }
+        Self { query, asked: false, planned: false, cancelled: false, epoch: None, tasks }
     }
 
     /// Builds the view from listed keys. Keys that are none of this query's board are passed over: a newer version
@@ -77,8 +75,7 @@ impl BoardView {
 
     /// Every attempt that a free bee may claim, lower stages first.
     pub fn free(&self) -> impl Iterator<Item = AttemptId> + '_ {
-        let stopped = self.cancelled || self.ended;
-        let tasks = self.tasks.iter().filter(move |_| !stopped);
+        let tasks = self.tasks.iter().filter(|_| !self.cancelled);
         tasks.flat_map(|(&(stage, task), board)| {
             let id = TaskId::new(self.query, stage, task);
             board.free().map(move |attempt| id.attempt(attempt))
@@ -90,7 +87,6 @@ impl BoardView {
             BoardKey::Query => self.asked = true,
             BoardKey::Stages => self.planned = true,
             BoardKey::Cancel => self.cancelled = true,
-            BoardKey::Final => self.ended = true,
             BoardKey::Owner { epoch } => self.epoch = self.epoch.max(Some(epoch)),
             BoardKey::Task { stage, task, attempt } => drop(self.at(stage, task).published.insert(attempt)),
             BoardKey::Claim { stage, task, attempt } => drop(self.at(stage, task).claimed.insert(attempt)),
@@ -148,7 +144,7 @@ mod tests {
     #[test]
     fn the_highest_epoch_owns() {
         let seen = view(|q| vec![layout::owner(q, 2), layout::owner(q, 10), layout::query(q), layout::stages(q)]);
-        assert_eq!((seen.epoch, seen.asked, seen.planned, seen.ended), (Some(10), true, true, false));
+        assert_eq!((seen.epoch, seen.asked, seen.planned), (Some(10), true, true));
     }
 
     #[test]

@@ -1,32 +1,27 @@
 //! The rows of a prepared query, and what they cost: from a plan on this machine, or from the board.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use apiary_bucket::Counters;
 use apiary_engine::{BoardMetrics, BoardQuery, EngineError, Progress, engine_version, resume_on_board, run_on_board};
 use apiary_ledger::{Pin, PinnedVersion};
 use apiary_node::{Bees, Chamber};
-use apiary_query::{Planned, QueryError, QueryStats, StageRun};
+use apiary_query::{QueryError, QueryStats, StageRun};
 use apiary_swarm::board::{PinnedFrame, QueryRecord};
-use datafusion::{
-    arrow::datatypes::SchemaRef,
-    error::DataFusionError,
-    execution::{SendableRecordBatchStream, TaskContext},
-    physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream, stream::RecordBatchReceiverStreamBuilder},
-};
-use futures::StreamExt;
+use datafusion::{arrow::datatypes::SchemaRef, error::DataFusionError, execution::SendableRecordBatchStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     hold::{Hold, pin_of},
+    local::{self, Question},
     prepare::{Prepared, Staged, folders},
     service::Ask,
     statement::micros,
 };
 use crate::{CoordinatorError, Result, state::State};
-
-/// Batches that are computed before the client takes them.
-const BATCHES_AHEAD: usize = 2;
 
 /// Whose queries they are, until clients have names.
 pub(super) const PRINCIPAL: &str = "client";
@@ -42,8 +37,16 @@ pub(super) struct Flow {
 }
 
 enum Cost {
-    Local { node: String, counters: Arc<Counters>, chamber: Option<Chamber>, _bees: Option<Bees> },
-    Board { metrics: Arc<BoardMetrics> },
+    Local {
+        node: String,
+        counters: Arc<Counters>,
+        chamber: Option<Chamber>,
+        retries: Arc<AtomicU32>,
+        _bees: Option<Bees>,
+    },
+    Board {
+        metrics: Arc<BoardMetrics>,
+    },
 }
 
 /// Starts a query. On the board: 4 PUTs.
@@ -66,7 +69,13 @@ pub(super) async fn open(
     let record = record(state, ask, &prepared);
     let hold = Hold::begin(&state.node.bucket, &state.tasks, pin_of(state, ask.id, &prepared.pinned));
     let Some(Staged { planned, stages }) = prepared.staged else {
-        return local(state, &prepared.planned, prepared.counters, &prepared.runtime, base, hold, token).await;
+        let Prepared { pinned, planned, runtime, counters, .. } = prepared;
+        let schema = SchemaRef::clone(&planned.schema);
+        let local::Local { stream, chamber, bees, retries } =
+            local::open(state, Question { pinned, planned, runtime }, token).await?;
+        let node = state.node.id.to_string();
+        let cost = Cost::Local { node, counters, chamber, retries, _bees: bees };
+        return Ok(Flow { schema, stream, base, cost, _hold: hold });
     };
     base.stages = u32::try_from(stages.stages.len()).unwrap_or(u32::MAX);
     base.tasks = stages.task_count();
@@ -107,59 +116,6 @@ pub(super) async fn resume(
     Ok(Some(Flow { schema: resumed.result.schema, stream: resumed.result.stream, base, cost, _hold: hold }))
 }
 
-/// Runs a plan here: as many free bees as it has partitions, and the sum of their chambers. A plan that reads no
-/// cell takes neither.
-async fn local(
-    state: &State,
-    planned: &Planned,
-    counters: Arc<Counters>,
-    runtime: &Arc<datafusion::execution::runtime_env::RuntimeEnv>,
-    base: QueryStats,
-    hold: Hold,
-    token: &CancellationToken,
-) -> Result<Flow> {
-    let mut context = TaskContext::from(&*planned.ctx.state_ref().read());
-    let (mut bees, mut chamber) = (None, None);
-    if planned.cells_kept() > 0 {
-        let partitions = widest(planned.physical.as_ref()).min(state.node.bees.total());
-        let leased = state.node.bees.lease_up_to(partitions, token).await?;
-        let built = state.node.chambers.build(leased.count(), token)?;
-        context = context.with_runtime(built.runtime(runtime)?);
-        (bees, chamber) = (Some(leased), Some(built));
-    }
-    let stream = on_bees(state, Arc::clone(&planned.physical), Arc::new(context));
-    let cost = Cost::Local { node: state.node.id.to_string(), counters, chamber, _bees: bees };
-    Ok(Flow { schema: SchemaRef::clone(&planned.schema), stream, base, cost, _hold: hold })
-}
-
-/// The rows of a plan, computed on the bees' threads: between two awaits it may burn a core for seconds. A batch or
-/// two wait for the client, so a slow one slows the plan; dropping the stream stops it.
-fn on_bees(state: &State, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-    let schema = plan.schema();
-    let mut builder = RecordBatchReceiverStreamBuilder::new(schema, BATCHES_AHEAD);
-    let batches = builder.tx();
-    let work = async move {
-        let mut stream = execute_stream(plan, context)?;
-        while let Some(batch) = stream.next().await {
-            if batches.send(batch).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    };
-    // What is spawned inside the guard is spawned there.
-    let threads = state.node.bees.threads();
-    let _there = threads.enter();
-    builder.spawn(work);
-    builder.build()
-}
-
-/// The most partitions that any operator of the plan has.
-fn widest(plan: &dyn ExecutionPlan) -> usize {
-    let here = plan.output_partitioning().partition_count();
-    plan.children().into_iter().map(|child| widest(child.as_ref())).fold(here.max(1), usize::max)
-}
-
 fn record(state: &State, ask: &Ask, prepared: &Prepared) -> QueryRecord {
     let (hive, box_name, settings) = ask.session.to_parts();
     let frames = folders(&prepared.pinned).zip(prepared.pinned.snapshots());
@@ -196,8 +152,9 @@ impl Flow {
     pub(super) fn stats(&self) -> QueryStats {
         let mut stats = self.base.clone();
         match &self.cost {
-            Cost::Local { counters, .. } => {
+            Cost::Local { counters, retries, .. } => {
                 let counted = counters.snapshot();
+                stats.retries = retries.load(Ordering::Relaxed);
                 (stats.get_requests, stats.bytes_read) = (counted.gets, counted.bytes_read);
                 stats.bytes_cached = counted.bytes_hit;
             }
@@ -227,13 +184,14 @@ impl Flow {
     pub(super) fn runs(&self, rows: u64, elapsed: std::time::Duration) -> Vec<StageRun> {
         match &self.cost {
             Cost::Local { node, counters, chamber, .. } => {
-                let counted = counters.snapshot();
+                let (counted, fetching) = (counters.snapshot(), counters.read_for().min(elapsed));
                 vec![StageRun {
                     node: node.clone(),
                     tasks: 1,
                     attempts: 1,
                     rows,
-                    computing_us: micros(elapsed),
+                    fetching_us: micros(fetching),
+                    computing_us: micros(elapsed.saturating_sub(fetching)),
                     get_requests: counted.gets,
                     bytes_read: counted.bytes_read,
                     bytes_cached: counted.bytes_hit,
@@ -261,7 +219,9 @@ fn board_runs(metrics: &BoardMetrics) -> Vec<StageRun> {
         run.attempts += task.attempt as usize;
         run.rows += task.metrics.rows;
         run.waiting_us += micros(task.waited());
-        run.computing_us += task.metrics.elapsed_us;
+        run.fetching_us += task.metrics.fetching_us;
+        run.computing_us += task.metrics.computing_us();
+        run.writing_us += task.metrics.writing_us;
         run.get_requests += task.metrics.gets;
         run.bytes_read += task.metrics.bytes_read;
         run.bytes_cached += task.metrics.bytes_cached;

@@ -13,6 +13,7 @@
 //! | `define` | CREATE, DROP, ALTER … RENAME TO |
 //! | `prepare` | from a query to a plan, and which way it runs |
 //! | `flow` | the rows of a plan, and what they cost |
+//! | `local` | a plan on this machine, and another try where memory was short |
 //! | `hold` | keeping what a long query reads from vacuum |
 //! | `explain` | the same plan, told |
 //! | `outlet` | events on their way to the client |
@@ -21,6 +22,7 @@ mod define;
 mod explain;
 mod flow;
 mod hold;
+mod local;
 mod outlet;
 mod prepare;
 mod service;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use apiary_bucket::Counters;
 use apiary_core::FramePath;
 use apiary_engine::{
-    EngineError, FrameNames, GateInput, Grain, StagePlans, Way, board_config, build_side_too_big,
+    EngineError, FrameNames, GateInput, Grain, StagePlans, Way, board_config,
     gate::{self, Setting},
-    spilling_board_config, split,
+    split,
 };
 use apiary_ledger::Snapshot;
 use apiary_query::{Execution, Pinned, Planned, QueryStatement, local_config, runtime_like};
@@ -86,6 +86,7 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
         live_workers: workers.len(),
         live_nodes: world.iter().filter(|node| node.is_alive()).count(),
         output_bytes: output_bytes(&planned),
+        output_bytes_max: ask.session.settings.max_result_bytes(),
     });
     let (staged, reason) = match decision.way {
         Way::Local => (None, decision.reason),
@@ -129,16 +130,30 @@ async fn stage(
 ) -> Result<Result<Staged, EngineError>> {
     let bees: usize = workers.iter().map(|node| node.heartbeat.bees.total as usize).sum();
     let partitions = bees.clamp(1, BOARD_PARTITIONS_MAX);
-    let mut planned = pinned.plan(board_config(partitions), state.planner.runtime()).await?;
-    let chamber_bytes = workers.iter().map(|node| node.heartbeat.chamber_bytes).min().unwrap_or(u64::MAX);
-    if build_side_too_big(planned.physical.as_ref(), chamber_bytes) {
-        planned = pinned.plan(spilling_board_config(partitions), state.planner.runtime()).await?;
+    let staged = cut(state, ask, pinned, workers, partitions).await?;
+    match staged.as_ref().ok().and_then(|staged| staged.stages.tasks_of_a_stream()) {
+        Some(tasks) if tasks > partitions && partitions < BOARD_PARTITIONS_MAX => {
+            cut(state, ask, pinned, workers, tasks.min(BOARD_PARTITIONS_MAX)).await
+        }
+        _ => Ok(staged),
     }
+}
+
+/// The same for so many partitions.
+async fn cut(
+    state: &State,
+    ask: &Ask,
+    pinned: &Pinned,
+    workers: &[&NodeView],
+    partitions: usize,
+) -> Result<Result<Staged, EngineError>> {
+    let planned = pinned.plan(board_config(partitions), state.planner.runtime()).await?;
+    let chamber_bytes = workers.iter().map(|node| node.heartbeat.chamber_bytes).min().unwrap_or(u64::MAX);
     let names = FrameNames::new(folders(pinned).map(|(folder, path)| (folder, path.to_string())));
     let config = planned.ctx.copied_config();
     // Who says into how many partitions has them done one by one.
     let grain = ask.session.settings.target_partitions().map_or_else(Grain::default, |_| Grain::FINE);
-    match split(&planned.physical, config.options(), &ask.id, &names, grain) {
+    match split(&planned.physical, config.options(), &ask.id, &names, grain, chamber_bytes) {
         Ok(stages) => Ok(Ok(Staged { planned, stages })),
         Err(error) if error.is_cannot_cut() => Ok(Err(error)),
         Err(error) => Err(error.into()),

@@ -20,7 +20,7 @@ use super::{
     prepare,
     service::Ask,
 };
-use crate::{Result, colony::node_row, queries, state::State};
+use crate::{Result, cancel, colony::node_row, queries, state::State};
 
 /// What a statement that only reads names says of its way.
 const FROM_NAMES: &str = "answered from the registry";
@@ -63,6 +63,10 @@ pub(super) async fn run(state: &State, ask: &Ask, token: &CancellationToken, out
             answer(ask, out, Some(state.planner.show(&show, &session, &colony).await?)).await?
         }
         Statement::Describe(frame) => answer(ask, out, Some(state.planner.describe(&frame, &session).await?)).await?,
+        Statement::Cancel(id) => {
+            cancel::cancel_told(state, id).await?;
+            answer(ask, out, None).await?
+        }
         Statement::Create(create) => {
             define::create(state, ask, create).await?;
             answer(ask, out, None).await?

@@ -62,3 +62,25 @@ async fn system_frames_are_read_by_plain_sql_and_always_here() {
     assert_eq!(error.kind, ErrorKind::InvalidInput);
     assert!(error.message.contains("the system frames are in it"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_query_is_cancelled_by_a_statement() {
+    let colony = Colony::new().await;
+    let id = QueryId::new(&SystemClock, &SystemRng);
+    let mut query = colony.client.execute_as(id, LONG, &Session::default()).await.unwrap();
+    assert!(query.next().await.unwrap().is_some());
+    let told =
+        colony.table("SELECT query FROM apiary.queries WHERE state = 'running' AND statement LIKE '%1000000%'").await;
+    assert!(told.contains(&id.to_string()), "{told}");
+    colony.table(&format!("CANCEL QUERY '{id}'")).await;
+    assert_eq!(query.collect().await.unwrap_err().kind, ErrorKind::Cancelled);
+    let ended = colony.error(&format!("CANCEL QUERY '{id}'")).await;
+    assert_eq!(
+        (ended.kind, ended.message),
+        (ErrorKind::InvalidInput, format!("query {id} runs no longer: it is cancelled"))
+    );
+    let unknown = QueryId::new(&SystemClock, &SystemRng);
+    let unknown = colony.error(&format!("CANCEL QUERY '{unknown}'")).await;
+    assert_eq!(unknown.kind, ErrorKind::NotFound);
+    assert!(unknown.hint.is_some_and(|hint| hint.contains("SHOW QUERIES")));
+}
