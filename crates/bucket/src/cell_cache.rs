@@ -133,7 +133,10 @@ impl CellCache {
         let disk = disk.filter(|disk| match files::open(&disk.folder, &disk.colony) {
             Ok(found) => {
                 let gone = found.into_iter().flat_map(|named| held.keep_on_disk(named)).collect::<Vec<_>>();
-                gone.iter().for_each(|named| named.remove(&disk.folder));
+                for named in gone {
+                    named.remove(&disk.folder);
+                    held.left(&named.id);
+                }
                 true
             }
             Err(error) => {
@@ -212,8 +215,8 @@ impl CellCache {
                 }
                 None => {
                     tracing::warn!(block = ?named.id, "a cached block is damaged or gone: fetching it again");
-                    self.held().lost(named.id);
-                    named.remove(&disk.folder);
+                    let lost = self.held().lost(named.id);
+                    self.take_away(lost);
                 }
             }
         }
@@ -251,7 +254,10 @@ impl CellCache {
         for (named, bytes) in blocks {
             match Arc::clone(&self.writes).try_acquire_owned() {
                 Ok(permit) => permitted.push((named, bytes, permit)),
-                Err(_) => drop(self.held().written(named, false)),
+                Err(_) => {
+                    let gone = self.held().written(named, false);
+                    self.take_away(gone);
+                }
             }
         }
         if permitted.is_empty() {
@@ -278,7 +284,16 @@ impl CellCache {
         // Someone else fills the disk: the cache gives way.
         gone.extend(is_tight.then(|| held.make_room_on_disk()).flatten());
         drop(held);
-        gone.iter().for_each(|named| named.remove(&disk.folder));
+        self.take_away(gone);
+    }
+
+    /// Takes files away that have to go. Not under the lock: a card takes its time.
+    fn take_away(&self, gone: impl IntoIterator<Item = Named>) {
+        let Some(disk) = &self.disk else { return };
+        for named in gone {
+            named.remove(&disk.folder);
+            self.held().left(&named.id);
+        }
     }
 
     /// Takes in a cell that this node writes, as far as there is room: what was asked for is worth more. Without a disk
@@ -311,9 +326,7 @@ impl CellCache {
     /// Drops all that is held of a cell; whether there was anything.
     pub(crate) fn forget(&self, key: &str) -> bool {
         let (files, any) = self.held().forget(CellHash::of(key));
-        if let Some(disk) = &self.disk {
-            files.iter().for_each(|named| named.remove(&disk.folder));
-        }
+        self.take_away(files);
         any
     }
 }

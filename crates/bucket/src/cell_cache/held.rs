@@ -43,6 +43,8 @@ pub(super) struct Held {
     flying: HashMap<BlockId, watch::Receiver<Landed>>,
     writing: HashMap<BlockId, u64>,
     writing_bytes: u64,
+    /// Counted no more, and still on the disk: none of these is written until its file is gone.
+    leaving: HashSet<BlockId>,
     passed: HashSet<BlockId>,
     passed_order: VecDeque<BlockId>,
 }
@@ -56,6 +58,7 @@ impl Held {
             flying: HashMap::new(),
             writing: HashMap::new(),
             writing_bytes: 0,
+            leaving: HashSet::new(),
             passed: HashSet::new(),
             passed_order: VecDeque::new(),
         }
@@ -114,7 +117,7 @@ impl Held {
     /// Whether a block that was fetched should go to the disk; if so it is being written until [`Held::written`].
     pub(super) fn admit(&mut self, named: Named) -> bool {
         let (id, bytes) = (named.id, named.file_bytes());
-        if self.disk.has(&id) || self.writing.contains_key(&id) {
+        if self.disk.has(&id) || self.writing.contains_key(&id) || self.leaving.contains(&id) {
             return false;
         }
         if !self.disk.has_room(self.writing_bytes + bytes) && !self.was_passed(id) {
@@ -145,11 +148,12 @@ impl Held {
         false
     }
 
-    /// A block was written, or could not be; returns the files that have to go for it.
+    /// A block was written, or could not be; returns the files that have to go for it. Whatever is returned to go, here
+    /// and below, is leaving until [`Held::left`].
     pub(super) fn written(&mut self, named: Named, well: bool) -> Vec<Named> {
         match self.writing.remove(&named.id) {
             // Forgotten while it was being written.
-            None => vec![named],
+            None => vec![self.leaves(named)],
             Some(bytes) => {
                 self.writing_bytes -= bytes;
                 if well { self.keep_on_disk(named) } else { Vec::new() }
@@ -174,14 +178,23 @@ impl Held {
     fn off_disk(&mut self, id: BlockId, weight: u64) -> Option<Named> {
         let size = self.size(id.cell)?;
         self.shrink(id.cell, |held| held.disk_bytes = held.disk_bytes.saturating_sub(weight));
-        Some(Named { id, size })
+        Some(self.leaves(Named { id, size }))
     }
 
-    /// A block's file is not what it was; nothing was known of it if someone else was first to see that.
-    pub(super) fn lost(&mut self, id: BlockId) {
-        if let Some(((), weight)) = self.disk.remove(&id) {
-            self.off_disk(id, weight);
-        }
+    fn leaves(&mut self, named: Named) -> Named {
+        self.leaving.insert(named.id);
+        named
+    }
+
+    /// The file of a block that had to go is gone.
+    pub(super) fn left(&mut self, id: &BlockId) {
+        self.leaving.remove(id);
+    }
+
+    /// A block's file is not what it was: it has to go, unless someone else was first to see that.
+    pub(super) fn lost(&mut self, id: BlockId) -> Option<Named> {
+        let ((), weight) = self.disk.remove(&id)?;
+        self.off_disk(id, weight)
     }
 
     /// Drops all that is held of a cell; returns the files that have to go, and whether there was anything.
@@ -193,7 +206,7 @@ impl Held {
             self.memory.remove(&id);
             self.writing_bytes -= self.writing.remove(&id).unwrap_or(0);
             if self.disk.remove(&id).is_some() {
-                files.push(Named { id, size });
+                files.push(self.leaves(Named { id, size }));
             }
         }
         self.cells.remove(&cell);

@@ -124,6 +124,31 @@ async fn every_range_is_what_it_is_without_a_cache_and_the_bounds_hold() {
     assert_eq!(on_disk, cache.holds().disk_bytes, "what is on the disk is what is counted");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_block_that_goes_and_one_that_comes_again_at_once_are_counted_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kit = Kit::new();
+    let cells: Arc<Vec<_>> = Arc::new((0..30).map(|n| kit.cell(if n < 5 { MIB } else { n })).collect());
+    let cache = CellCache::open(0, disk(folder.path(), 3));
+    let readers = (0..4).map(|seed| {
+        let (door, cells, rng) = (kit.door(&cache), Arc::clone(&cells), SeededRng::new(seed));
+        tokio::spawn(async move {
+            for _ in 0..600 {
+                let (key, whole) = &cells[rng.below(cells.len() as u64) as usize];
+                let got = door.get_range(&Location::from(key.as_str()), 0..whole.len() as u64).await.unwrap();
+                assert!(got == *whole);
+            }
+        })
+    });
+    for reader in futures::future::join_all(readers).await {
+        reader.unwrap();
+    }
+    cache.settled().await;
+    let holds = cache.holds().disk_bytes;
+    assert!(holds > 2 * MIB as u64, "{holds}");
+    assert_eq!(CellCache::held_in(&folder.path().join("cells")), holds, "what is on the disk is what is counted");
+}
+
 #[tokio::test]
 async fn two_who_want_the_same_block_make_one_request() {
     let mut kit = Kit::new();
