@@ -150,17 +150,18 @@ impl Settings {
                 self.query_timeout =
                     Some(timeout.ok_or_else(|| refuse("a time such as '30 s' or '5 min', up to 7 days"))?);
             }
-            "target_partitions" if reset => self.target_partitions = None,
+            "target_partitions" if reset || value == "auto" => self.target_partitions = None,
             "target_partitions" => {
                 let count = value.parse().ok().filter(|count| (1..=TARGET_PARTITIONS_MAX).contains(count));
-                self.target_partitions = Some(count.ok_or_else(|| refuse("a number from 1 to 1024"))?);
+                self.target_partitions = Some(count.ok_or_else(|| refuse("a number from 1 to 1024, or auto"))?);
             }
-            _ if reset => self.plan_without.clear(),
+            _ if reset || value == "none" => self.plan_without.clear(),
             _ => {
                 let step = |word: &str| PlanStep::ALL.into_iter().find(|step| step.as_str() == word.trim());
                 let steps = value.split(',').map(step).collect::<Option<_>>();
-                self.plan_without =
-                    steps.ok_or_else(|| refuse("join_order, sieves or shared_builds, or some of them with commas"))?;
+                self.plan_without = steps.ok_or_else(|| {
+                    refuse("join_order, sieves or shared_builds, or some of them with commas, or none")
+                })?;
             }
         }
         Ok(())
@@ -269,6 +270,17 @@ mod tests {
         assert!(settings.to_map().is_empty());
         let unset = settings.list().into_iter().all(|setting| setting.value == setting.default);
         assert!(unset, "{:?}", settings.list());
+    }
+
+    #[test]
+    fn what_show_settings_shows_set_takes() {
+        let mut settings = Settings::default();
+        settings.set("plan_without", "sieves").unwrap();
+        settings.set("target_partitions", "3").unwrap();
+        for shown in Settings::default().list() {
+            settings.set(shown.name, &shown.value).unwrap();
+        }
+        assert_eq!(settings.list(), Settings::default().list());
     }
 
     #[test]
