@@ -110,12 +110,21 @@ impl Tries {
         let mut sent = false;
         let mut ended = self.once(&self.question.planned, None, batches, &mut sent).await;
         let Some(room) = &self.room else { return ended };
-        for partitions in [room.bees, 1] {
+        let narrower = if room.bees > 1 { [room.bees, 1].as_slice() } else { &[1] };
+        for &partitions in narrower {
             let Err(error) = &ended else { break };
             if sent || !matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) {
                 break;
             }
-            let Some((planned, plan)) = self.again(room, partitions).await? else { continue };
+            let (planned, plan) = match self.again(room, partitions).await {
+                Ok(Some(again)) => again,
+                Ok(None) => continue,
+                // What the client is told is why the query failed, not why it could not be helped.
+                Err(why) => {
+                    tracing::warn!(%error, %why, "memory was not enough, and planning for less failed");
+                    break;
+                }
+            };
             tracing::info!(%error, partitions, "memory was not enough; running again with joins that spill");
             self.retries.fetch_add(1, Ordering::Relaxed);
             self.is_free(room).await;
