@@ -8,7 +8,10 @@ use std::{
 
 use apiary_bucket::Bucket;
 use apiary_core::{Incarnation, NodeId, QueryId};
-use apiary_swarm::{Board, Heartbeat, NodeState, NodeView, board::QueryRecord};
+use apiary_swarm::{
+    Board, Heartbeat, NodeState, NodeView,
+    board::{QueryRecord, SweepAges},
+};
 use datafusion::{
     arrow::{array::RecordBatch, util::pretty::pretty_format_batches},
     config::ConfigOptions,
@@ -201,8 +204,8 @@ impl Colony {
         unreachable!("nothing of {query} is published");
     }
 
-    /// Waits until nothing of the query is left in the bucket, but for what an attempt that nobody waited for wrote
-    /// after it was swept: that is the janitor's.
+    /// Waits until nothing of the query is left in the bucket. What an attempt that nobody waited for wrote after the
+    /// query was swept is the janitor's, who gets it here.
     pub(super) async fn is_swept(&self, query: &QueryId) {
         let prefix = apiary_bucket::layout::query_prefix(query);
         for _ in 0..500 {
@@ -211,9 +214,20 @@ impl Colony {
             }
             self.bucket.clock().sleep(Duration::from_millis(10)).await;
         }
-        let left = self.bucket.list(&prefix, None, 100).await.unwrap();
         let late = |key: &str| key.ends_with(".claim") || key.ends_with(".done") || key.contains("/out/");
+        let left = self.bucket.list(&prefix, None, 100).await.unwrap();
         assert!(left.iter().all(|object| late(&object.key)), "left behind: {left:?}");
+        self.janitor().await;
+        let left = self.bucket.list(&prefix, None, 100).await.unwrap();
+        assert!(left.is_empty(), "left behind by the janitor: {left:?}");
+    }
+
+    /// Sweeps what no live coordinator owns, however young: the store's now is that of the newest heartbeat.
+    async fn janitor(&self) {
+        let seen = self.world.lock().unwrap().first().map(|view| view.heartbeat.clone());
+        apiary_swarm::heartbeat::beat(&self.bucket, &seen.unwrap()).await.unwrap();
+        let ages = SweepAges { query: Duration::ZERO, rest: Duration::ZERO, pointer: Duration::ZERO };
+        Board::new(self.bucket.clone()).sweep(&[], &ages).await.unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The cell cache as a client sees it: in the figures under a result.
 
+use apiary_bucket::DiskSpace;
 use apiary_proto::v1::QueryStats;
 
 use super::*;
@@ -29,10 +30,16 @@ async fn the_second_run_of_a_query_makes_no_gets_nor_the_first_after_a_restart()
     assert!(!cells.is_empty() && cells.iter().all(|cell| digest.holds(&cell.key)));
 
     let folder = std::mem::replace(&mut colony._folder, tempfile::tempdir().unwrap());
+    // The last tenth of a disk is not the cache's: where it is reached, a restart forgets.
+    let has_room = DiskSpace::of(folder.path()).is_none_or(|disk| disk.free_bytes > disk.floor_bytes() + (256 << 20));
     drop(colony);
     let after = restarted(told, folder).await;
     let (again, third) = asked(&after).await;
-    assert_eq!((third.get_requests, &again), (0, &rows), "{third:?}");
+    assert_eq!(&again, &rows);
+    if !has_room {
+        return;
+    }
+    assert_eq!(third.get_requests, 0, "{third:?}");
     let explained = after.table(&format!("EXPLAIN ANALYZE {SQL}")).await;
     assert!(explained.contains(" 0 GETs · 0 B · ") && explained.contains(" cached"), "{explained}");
 }
