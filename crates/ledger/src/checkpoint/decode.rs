@@ -1,7 +1,16 @@
 //! From the bytes of a checkpoint to a snapshot. The bytes are known to be those that were written (see `checksum`);
 //! still, whatever they are, the answer is a snapshot or a reason, and rows that mean nothing to us are a reason.
 
-use std::{collections::BTreeMap, num::NonZero, ops::Range, sync::Arc, thread};
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use apiary_core::Version;
 use arrow::{
@@ -77,23 +86,27 @@ impl File {
         reader.map_err(text_of)?.collect::<Result<_, _>>().map_err(text_of)
     }
 
-    /// All row groups but the first, decoded side by side, in order.
+    /// All row groups but the first, in order. Each thread takes the next group that nobody has taken: none waits for
+    /// another that had the larger ones.
     fn parts(&self, cells: &CellReader) -> Result<Vec<Part>, String> {
         let count = self.footer.metadata().num_row_groups();
         let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-        let each = count.saturating_sub(1).div_ceil(threads).max(1);
-        let some = |from: usize| -> Result<Vec<Part>, String> {
-            let groups = from..(from + each).min(count);
-            groups.map(|group| Part::of(&undescribed(self.groups(group..group + 1)?)?, cells)).collect()
+        let next = AtomicUsize::new(1);
+        let some = || -> Result<Vec<(usize, Part)>, String> {
+            let groups = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let part = |group| Ok((group, Part::of(&undescribed(self.groups(group..group + 1)?)?, cells)?));
+            groups.take_while(|group| *group < count).map(part).collect()
         };
-        thread::scope(|scope| {
-            let decoding: Vec<_> = (1..count).step_by(each).map(|from| scope.spawn(move || some(from))).collect();
-            let mut parts = Vec::new();
+        let mut parts = thread::scope(|scope| {
+            let decoding: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(some)).collect();
+            let mut parts = some()?;
             for decoded in decoding {
                 parts.extend(decoded.join().map_err(|_| "decoding it did not end".to_owned())??);
             }
-            Ok(parts)
-        })
+            Ok::<_, String>(parts)
+        })?;
+        parts.sort_unstable_by_key(|(group, _)| *group);
+        Ok(parts.into_iter().map(|(_, part)| part).collect())
     }
 }
 
