@@ -110,8 +110,8 @@ impl Tries {
         let mut sent = false;
         let mut ended = self.once(&self.question.planned, None, batches, &mut sent).await;
         let Some(room) = &self.room else { return ended };
-        let narrower = if room.bees > 1 { [room.bees, 1].as_slice() } else { &[1] };
-        for &partitions in narrower {
+        let widths = [room.bees, 1];
+        for &partitions in &widths[usize::from(room.bees <= 1)..] {
             let Err(error) = &ended else { break };
             if sent || !matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) {
                 break;
