@@ -84,6 +84,9 @@ def mask_text(text: str, nodes: list[str]) -> str:
         cells.clear()
 
     for line in text.splitlines():
+        if "   reason: " in line and any(line.startswith(f"  {node}: ") for node in nodes):
+            lines.append("  <placement>")
+            continue
         node = next((node for node in nodes if line.startswith(f"  {node}: ")), None)
         if node:
             spent.update(label(part) for part in line.removeprefix(f"  {node}: ").split(" · "))
@@ -103,6 +106,9 @@ def mask_json(value: Any, nodes: list[str]) -> Any:
     if isinstance(value, dict):
         if "runs" in value:
             value = {**value, "runs": merged(value["runs"])}
+        if value.get("placement"):
+            assert sum(share["tasks"] for share in value["placement"]) == value["tasks"], value
+            value = {**value, "placement": "<placement>", "reason": "<reason>"}
         return {key: "<n>" if key in FIGURES else mask_json(one, nodes) for key, one in value.items()}
     if isinstance(value, list):
         masked = [mask_json(one, nodes) for one in value]

@@ -29,6 +29,7 @@ use crate::{
     claims::Claim,
     open,
     pieces::{self, DoneTasks},
+    placing::Placing,
     publish::{self, Common, OpenStage, Order},
     query_run::{Action, Attempt, Event, Failure, QueryRun},
     result_stream::Finished,
@@ -65,6 +66,7 @@ pub(crate) struct Drive {
     pub(crate) failed: HashSet<Attempt>,
     pub(crate) claims: HashMap<Attempt, Claim>,
     pub(crate) delayed: Vec<(Duration, Order)>,
+    pub(crate) placing: Placing,
     pub(crate) metrics: Arc<BoardMetrics>,
     pub(crate) progress: Box<dyn Fn(Progress) + Send + Sync>,
     pub(crate) finished: mpsc::UnboundedSender<Finished>,
@@ -281,15 +283,27 @@ impl Drive {
         self.publish(due.into_iter().map(|(_, order): (Duration, Order)| order).collect()).await
     }
 
-    async fn publish(&self, orders: Vec<Order>) -> Result<()> {
+    async fn publish(&mut self, orders: Vec<Order>) -> Result<()> {
+        if orders.is_empty() {
+            return Ok(());
+        }
         let left = self.timeout.saturating_sub(self.now().saturating_sub(self.started));
         let common = Common { query: self.query, settings: &self.plans.settings, done: &self.done, timeout: left };
-        let mut tasks = Vec::with_capacity(orders.len());
+        let (mut tasks, mut loads) = (Vec::with_capacity(orders.len()), Vec::with_capacity(orders.len()));
         for order in &orders {
             let Some(stage) = self.open.get(&order.attempt.stage) else { continue };
             self.metrics.published(order.attempt, self.now());
             let first = order.attempt.task == 0 && order.attempt.attempt == 1;
-            tasks.push((publish::task_object(&common, stage, order)?, first.then(|| stage.sql.clone())));
+            let (task, load) = publish::task_object(&common, stage, order)?;
+            tasks.push((task, first.then(|| stage.sql.clone())));
+            loads.push(((order.attempt.stage, order.attempt.task), load));
+        }
+        let placed = self.placing.of(&(self.env.world)(), &self.done, &loads);
+        for ((task, _), placed) in tasks.iter_mut().zip(placed) {
+            if let Some(placed) = placed {
+                (task.preferred_node, task.preferred_reason) =
+                    (placed.node.to_string(), placed.why.as_str().to_owned());
+            }
         }
         publish::publish(&self.board, &self.env, tasks).await
     }

@@ -120,7 +120,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{BoardEnv, Grain, NoNudges, StagePlans, pieces::DoneTasks, query_run::QueryRun};
+    use crate::{BoardEnv, Grain, NoNudges, StagePlans, pieces::DoneTasks, placing::Placing, query_run::QueryRun};
 
     fn drive(bucket: &Bucket, query: QueryId) -> Drive {
         let schema = Arc::new(Schema::empty());
@@ -152,6 +152,7 @@ mod tests {
             failed: Default::default(),
             claims: HashMap::new(),
             delayed: vec![],
+            placing: Placing::default(),
             metrics: Arc::default(),
             progress: Box::new(|_| {}),
             finished: mpsc::unbounded_channel().0,

@@ -12,6 +12,7 @@ use apiary_swarm::{
     Board, TaskId,
     behaviour::abandonment::{ATTEMPTS_MAX, Remedy},
     board::TaskObject,
+    placement::TaskLoad,
 };
 use ballista_core::execution_plans::compute_global_output_partition_ids;
 use bytes::Bytes;
@@ -51,6 +52,8 @@ pub struct NewTask<'a> {
     pub key: &'a str,
     /// The object where it is small, else nothing: then it is read.
     pub body: &'a Bytes,
+    /// The node that would do it best; empty: whichever.
+    pub preferred_node: &'a str,
 }
 
 /// Wakes workers. Losing a nudge costs time, never rows.
@@ -105,8 +108,8 @@ pub(crate) struct Common<'a> {
     pub(crate) timeout: Duration,
 }
 
-/// The object for an attempt. Pure but for CPU.
-pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order) -> Result<TaskObject> {
+/// The object for an attempt, and what it asks of the node that does it. Pure but for CPU.
+pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order) -> Result<(TaskObject, TaskLoad)> {
     let Attempt { stage: stage_id, task, attempt } = order.attempt;
     let partitions = stage.partitions(task);
     // One task does all there is, and what was folded into the stage has partitions of its own.
@@ -118,8 +121,7 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
         Remedy::RoomierOrSpilling => merge_joins::everywhere(plan)?,
         _ => plan,
     };
-    let mut cells = Vec::new();
-    task_cells::cells_of(plan.as_ref(), &mut cells);
+    let cells = task_cells::cells_of(plan.as_ref());
     let mut inputs = BTreeSet::new();
     pieces::inputs_of(&common.query, plan.as_ref(), &mut inputs);
     let factor = match order.remedy {
@@ -127,21 +129,24 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
         _ => 1,
     };
     let timeout = (ATTEMPT_TIMEOUT * factor).min(common.timeout).max(Duration::from_secs(1));
+    let memory_bytes = if order.remedy == Remedy::RoomierOrSpilling { ROOMIER_BYTES } else { 0 };
     let output_ids = compute_global_output_partition_ids(&stage.plan, &partitions);
-    Ok(TaskObject {
+    let object = TaskObject {
         engine_version: codec::engine_version(),
         output_ids: output_ids.into_iter().map(|id| id as u64).collect(),
         settings: common.settings.iter().cloned().collect(),
         extra: pieces::extra_for(plan.as_ref(), common.done).encode_to_vec().into(),
         plan: codec::encode_plan(plan)?,
-        cells,
+        cells: cells.iter().map(|(key, _)| key.clone()).collect(),
         inputs: inputs.into_iter().collect(),
         timeout_ms: timeout.as_millis() as u64,
-        memory_bytes: if order.remedy == Remedy::RoomierOrSpilling { ROOMIER_BYTES } else { 0 },
+        memory_bytes,
         avoid_nodes: order.avoid.iter().map(ToString::to_string).collect(),
         inline_output: true,
         ..TaskObject::of(TaskId::new(common.query, stage_id, task).attempt(attempt))
-    })
+    };
+    let name = format!("{}/{stage_id}/{task}", common.query);
+    Ok((object, TaskLoad { name, cells, memory_bytes, avoid: order.avoid.clone() }))
 }
 
 /// Puts tasks on the board, several at once, and wakes workers. 1 PUT each; the first task of a stage brings the
@@ -153,7 +158,11 @@ pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObjec
             if let Some(id) = task.id() {
                 let key = layout::task(&id.task.query, id.task.stage, id.task.task, id.attempt);
                 let body = body.filter(|body| body.len() <= NUDGED_BYTES_MAX).unwrap_or_default();
-                env.nudge(&id.task.query, Some(NewTask { key: key.as_ref(), body: &body }), false);
+                env.nudge(
+                    &id.task.query,
+                    Some(NewTask { key: key.as_ref(), body: &body, preferred_node: &task.preferred_node }),
+                    false,
+                );
             }
             Ok(())
         })

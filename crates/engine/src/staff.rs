@@ -50,7 +50,7 @@ fn is_worker(node: &NodeView) -> bool {
 const NAMED_MAX: usize = 4;
 
 /// Whether a node can do tasks that this program planned.
-fn can_work(node: &NodeView) -> bool {
+pub(crate) fn can_work(node: &NodeView) -> bool {
     is_worker(node) && node.is_alive() && node.heartbeat.version == env!("CARGO_PKG_VERSION")
 }
 

@@ -52,6 +52,8 @@ pub struct LocalNudge {
     pub task_key: Option<String>,
     /// Its object; empty: read it.
     pub task: Bytes,
+    /// The node that would do it best; empty: whichever.
+    pub preferred_node: String,
     /// The query is over.
     pub cancelled: bool,
 }
@@ -64,7 +66,9 @@ pub fn listen() -> broadcast::Receiver<LocalNudge> {
 
 pub(crate) fn nudge(bucket: &str, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool) {
     let task_key = task.map(|task| task.key.to_owned());
+    let preferred_node = task.map(|task| task.preferred_node.to_owned()).unwrap_or_default();
     let task = task.map(|task| task.body.clone()).unwrap_or_default();
     // An error means that nobody listens.
-    let _ = HUB.send(LocalNudge { bucket: bucket.to_owned(), query: *query, task_key, task, cancelled });
+    let bucket = bucket.to_owned();
+    let _ = HUB.send(LocalNudge { bucket, query: *query, task_key, task, preferred_node, cancelled });
 }

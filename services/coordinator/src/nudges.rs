@@ -102,9 +102,10 @@ impl Nudges {
 impl Nudger for Nudges {
     fn nudge(&self, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool) {
         let task_key = task.map(|task| task.key.to_owned()).unwrap_or_default();
+        let preferred_node = task.map(|task| task.preferred_node.to_owned()).unwrap_or_default();
         let task = task.map(|task| task.body.clone()).unwrap_or_default();
         // An error means that nobody listens.
-        let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled, task });
+        let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled, task, preferred_node });
     }
 
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
@@ -166,9 +167,10 @@ mod tests {
         nudges.nudge(&id, None, false);
         let mut stream = nudges.nudges(Request::new(NudgesRequest::default())).await.unwrap().into_inner();
         let body = "a task".into();
-        nudges.nudge(&id, Some(NewTask { key: "a/key", body: &body }), false);
+        nudges.nudge(&id, Some(NewTask { key: "a/key", body: &body, preferred_node: "pi-2" }), false);
         let heard = stream.next().await.unwrap().unwrap();
         assert_eq!((heard.task_key.as_str(), heard.query_id, heard.task), ("a/key", id.to_string(), body));
+        assert_eq!(heard.preferred_node, "pi-2");
         shutdown.cancel();
         assert!(stream.next().await.is_none());
     }

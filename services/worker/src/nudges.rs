@@ -46,6 +46,8 @@ pub(crate) struct Hint {
     pub(crate) task_key: Option<String>,
     /// Its object; empty: read it.
     pub(crate) task: Bytes,
+    /// The node that would do it best; empty: whichever.
+    pub(crate) preferred_node: String,
     /// The query is over.
     pub(crate) over: bool,
 }
@@ -54,7 +56,8 @@ impl Hint {
     fn of(nudge: Nudge) -> Option<Self> {
         let query = nudge.query_id.parse().ok()?;
         let task_key = (!nudge.task_key.is_empty()).then_some(nudge.task_key);
-        Some(Self { query, task_key, task: nudge.task, over: nudge.cancelled })
+        let Nudge { task, preferred_node, cancelled: over, .. } = nudge;
+        Some(Self { query, task_key, task, preferred_node, over })
     }
 }
 
@@ -143,8 +146,8 @@ async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
     loop {
         match nudges.recv().await {
             Ok(nudge) if nudge.bucket == bucket => {
-                let LocalNudge { query, task_key, task, cancelled: over, .. } = nudge;
-                let hint = Hint { query, task_key, task, over };
+                let LocalNudge { query, task_key, task, preferred_node, cancelled: over, .. } = nudge;
+                let hint = Hint { query, task_key, task, preferred_node, over };
                 // A full channel means that the worker will look anyway.
                 let _ = hints.try_send(hint);
             }

@@ -1,7 +1,7 @@
 //! The pull loop: finds free attempts, runs as many as there are free bees, and lets go of what is over.
 //!
 //! ```text
-//!   hint (task) ──▶ ours by hash? try it at once        look: _open, then each query's keys ──▶ free attempts
+//!   hint (task) ──▶ meant for us? try it at once        look: _open, then each query's keys ──▶ free attempts
 //!   hint (over) ──▶ cancel                                ▲ right after a hint, else 0.25 s … 30 s
 //!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files
 //!   while tasks run: their queries' keys ──▶ cancel what is cancelled, and what another attempt has done already
@@ -159,7 +159,7 @@ impl Puller {
         }
         let Some(key) = &hint.task_key else { return };
         let Some(BoardKey::Task { stage, task, attempt }) = BoardKey::parse(key) else { return };
-        if choose::goes_first(key, &self.node.id, &self.workers()) {
+        if choose::goes_first(key, &hint.preferred_node, &self.node.id, &self.workers()) {
             let id = TaskId::new(hint.query, stage, task).attempt(attempt);
             // What came with the nudge need not be read; what is wrong with it is left for the board to say.
             self.take(id, Board::task_in(&id, &hint.task).ok()).await;

@@ -27,9 +27,11 @@ use std::{any::Any, ops::Range};
 
 use datafusion::{
     arrow::datatypes::Schema,
-    datasource::{listing::PartitionedFile, physical_plan::FileScanConfig, source::DataSourceExec},
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
     physical_plan::ExecutionPlan,
 };
+
+use crate::task_cells;
 
 /// What a task should have to read, at least, before its stage is shared among more bees.
 const TASK_BYTES: u64 = 16 << 20;
@@ -98,11 +100,7 @@ fn scan_of(plan: &dyn ExecutionPlan) -> Option<&FileScanConfig> {
 }
 
 fn bytes_of(scan: &FileScanConfig, read: &Schema) -> u64 {
-    let part = |file: &PartitionedFile| match &file.range {
-        Some(range) => u64::try_from(range.end.saturating_sub(range.start)).unwrap_or(0),
-        None => file.object_meta.size,
-    };
-    let bytes: u64 = scan.file_groups.iter().flat_map(|group| group.iter()).map(part).sum();
+    let bytes: u64 = scan.file_groups.iter().flat_map(|group| group.iter()).map(task_cells::bytes_of).sum();
     let (read, whole) = (width(read), width(scan.file_schema()).max(1));
     u64::try_from(u128::from(bytes) * u128::from(read.min(whole)) / u128::from(whole)).unwrap_or(u64::MAX)
 }

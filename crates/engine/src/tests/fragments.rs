@@ -57,8 +57,7 @@ async fn a_fragment_over_the_tasks_cells_gives_the_tasks_rows() {
         assert!(!tasks.is_empty(), "{sql}");
         for (fragment, work) in tasks {
             let fragment = fragment.unwrap_or_else(|| panic!("{sql} is not said"));
-            let mut cells = Vec::new();
-            task_cells::cells_of(work.as_ref(), &mut cells);
+            let cells: Vec<_> = task_cells::cells_of(work.as_ref()).into_iter().map(|(cell, _)| cell).collect();
             let expected = collect(work, context.task_ctx()).await.unwrap();
             let got = over(&colony, &cells, &fragment).await;
             assert_eq!(got, rows(&expected, false), "{sql}\n{fragment}");

@@ -158,14 +158,17 @@ impl Board {
     pub async fn publish_task(&self, task: &TaskObject, sql: Option<&str>) -> Result<Option<Bytes>> {
         let id = task.id().ok_or_else(|| SwarmError::corrupt("a task to publish", "its query id is not one"))?;
         let TaskId { query, stage, task: number } = id.task;
-        if let Some(sql) = sql {
+        let for_people = async {
+            let Some(sql) = sql else { return Ok(false) };
             let end = sql.floor_char_boundary(FRAGMENT_BYTES_MAX);
             let text = format!("-- display only; the plan is executed\n{}\n", &sql[..end]);
-            self.create(&layout::task_sql(&query, stage, number), text.into()).await?;
-        }
+            self.create(&layout::task_sql(&query, stage, number), text.into()).await
+        };
         let key = task_key(&id);
         let body = encode_proto(key.as_ref(), task)?;
-        Ok(self.create(&key, body.clone()).await?.then_some(body))
+        // At once: nobody waits for the text.
+        let (_, is_new) = futures::try_join!(for_people, self.create(&key, body.clone()))?;
+        Ok(is_new.then_some(body))
     }
 
     /// One attempt's task object. 1 GET.

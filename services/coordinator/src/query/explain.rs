@@ -1,7 +1,9 @@
 //! EXPLAIN: the same preparation as for running, told instead; ANALYZE runs it, keeps no row, and tells what it cost.
 
-use apiary_engine::{StagePlan, StagePlans};
-use apiary_query::{AnalyzeReport, Explain, ExplainReport, QueryStats, StageReport};
+use apiary_core::NodeId;
+use apiary_engine::{Share, StagePlan, StagePlans};
+use apiary_query::{AnalyzeReport, Explain, ExplainReport, NodeShare, QueryStats, StageReport};
+use apiary_swarm::NodeView;
 use datafusion::physical_plan::displayable;
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
@@ -24,38 +26,50 @@ pub(super) async fn explain(
     out: &Outlet,
 ) -> Result<ExplainReport> {
     let prepared = prepare::prepare(state, ask, &explain.query, explain.verbose).await?;
-    let mut report = report(&prepared, explain.verbose);
+    let mut report = report(&prepared, &state.node.world(), explain.verbose)?;
     if explain.analyze {
         report.analyze = Some(analyze(state, ask, prepared, token, out).await?);
     }
     Ok(report)
 }
 
-fn report(prepared: &Prepared, verbose: bool) -> ExplainReport {
+fn report(prepared: &Prepared, world: &[NodeView], verbose: bool) -> Result<ExplainReport> {
     let plans = prepared.staged.as_ref().map(|staged| &staged.stages);
     let stages = plans.into_iter().flat_map(|plans| &plans.stages);
-    let told = plans.into_iter().flat_map(|plans| plans.stages.iter().map(|stage| stage_report(plans, stage)));
-    ExplainReport {
+    let told = plans.into_iter().flat_map(|plans| plans.stages.iter().map(|stage| stage_report(plans, stage, world)));
+    Ok(ExplainReport {
         way: prepared.way().to_owned(),
         why: prepared.reason.clone(),
         workers: if prepared.staged.is_some() { prepared.workers } else { 0 },
         scans: prepared.plan().scans.clone(),
-        stages: told.collect(),
+        stages: told.collect::<Result<_>>()?,
         plan: verbose.then(|| match &prepared.staged {
             Some(_) => stages.map(|stage| format!("stage {}\n{}", stage.id, stage.display())).collect(),
             None => displayable(prepared.planned.physical.as_ref()).indent(false).to_string(),
         }),
         analyze: None,
-    }
+    })
 }
 
-fn stage_report(plans: &StagePlans, stage: &StagePlan) -> StageReport {
-    StageReport {
+fn stage_report(plans: &StagePlans, stage: &StagePlan, world: &[NodeView]) -> Result<StageReport> {
+    let placement = plans.placement(stage, world)?;
+    let share = |(node, share): (NodeId, Share)| {
+        let reads = share.cached + share.to_fetch > 0;
+        NodeShare {
+            node: node.to_string(),
+            tasks: share.tasks,
+            cached: reads.then_some(share.cached),
+            to_fetch: reads.then_some(share.to_fetch),
+        }
+    };
+    Ok(StageReport {
         stage: stage.id as usize,
         tasks: plans.tasks_max(stage) as usize,
         sql: stage.sql.clone(),
-        ..StageReport::default()
-    }
+        distribute: None,
+        placement: placement.shares.into_iter().map(share).collect(),
+        reason: Some(placement.reasons.join(", ")).filter(|reasons| !reasons.is_empty()),
+    })
 }
 
 async fn analyze(
