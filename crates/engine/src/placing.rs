@@ -2,7 +2,10 @@
 //! [`apiary_swarm::placement`]. The node that is named goes at once, the others look a moment later; a free bee takes
 //! whatever is left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use apiary_bucket::CellDigest;
 use apiary_core::NodeId;
@@ -89,7 +92,7 @@ impl StagePlans {
         let (plan, count) = (self.resolve(stage.id, &[], &HashMap::new())?, self.tasks_max(stage));
         let load = |task: u32| {
             let slice: Vec<usize> = sizing::slice(stage.tasks, count, task).collect();
-            let plan = if count == 1 { plan.clone() } else { stages::restrict(&plan, &slice)? };
+            let plan = if count == 1 { Arc::clone(&plan) } else { stages::restrict(&plan, &slice)? };
             let name = format!("{}/{task}", stage.id);
             Ok(TaskLoad { name, cells: task_cells::cells_of(plan.as_ref()), ..TaskLoad::default() })
         };
