@@ -254,10 +254,7 @@ impl CellCache {
         for (named, bytes) in blocks {
             match Arc::clone(&self.writes).try_acquire_owned() {
                 Ok(permit) => permitted.push((named, bytes, permit)),
-                Err(_) => {
-                    let gone = self.held().written(named, false);
-                    self.take_away(gone);
-                }
+                Err(_) => drop(self.held().written(named, false)),
             }
         }
         if permitted.is_empty() {

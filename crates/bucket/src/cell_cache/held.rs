@@ -35,13 +35,21 @@ pub(super) enum Seat {
     Nowhere(watch::Sender<Landed>),
 }
 
+/// A block on its way to the disk.
+#[derive(Debug)]
+struct Write {
+    bytes: u64,
+    /// It is not wanted any more; what comes of it goes.
+    is_forgotten: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Held {
     memory: SecondChance<Bytes>,
     disk: SecondChance<()>,
     cells: HashMap<CellHash, CellHeld>,
     flying: HashMap<BlockId, watch::Receiver<Landed>>,
-    writing: HashMap<BlockId, u64>,
+    writing: HashMap<BlockId, Write>,
     writing_bytes: u64,
     /// Counted no more, and still on the disk: none of these is written until its file is gone.
     leaving: HashSet<BlockId>,
@@ -123,7 +131,7 @@ impl Held {
         if !self.disk.has_room(self.writing_bytes + bytes) && !self.was_passed(id) {
             return false;
         }
-        self.writing.insert(id, bytes);
+        self.writing.insert(id, Write { bytes, is_forgotten: false });
         self.writing_bytes += bytes;
         true
     }
@@ -151,13 +159,12 @@ impl Held {
     /// A block was written, or could not be; returns the files that have to go for it. Whatever is returned to go, here
     /// and below, is leaving until [`Held::left`].
     pub(super) fn written(&mut self, named: Named, well: bool) -> Vec<Named> {
-        match self.writing.remove(&named.id) {
-            // Forgotten while it was being written.
-            None => vec![self.leaves(named)],
-            Some(bytes) => {
-                self.writing_bytes -= bytes;
-                if well { self.keep_on_disk(named) } else { Vec::new() }
-            }
+        let Some(write) = self.writing.remove(&named.id) else { return Vec::new() };
+        self.writing_bytes -= write.bytes;
+        match well {
+            true if write.is_forgotten => vec![self.leaves(named)],
+            true => self.keep_on_disk(named),
+            false => Vec::new(),
         }
     }
 
@@ -199,12 +206,15 @@ impl Held {
 
     /// Drops all that is held of a cell; returns the files that have to go, and whether there was anything.
     pub(super) fn forget(&mut self, cell: CellHash) -> (Vec<Named>, bool) {
+        // Not taken out: whoever writes one of these has not ended, and another must not begin before.
+        for (_, write) in self.writing.iter_mut().filter(|(id, _)| id.cell == cell) {
+            write.is_forgotten = true;
+        }
         let Some(size) = self.size(cell) else { return (Vec::new(), false) };
         let mut files = Vec::new();
         for block in 0..super::blocks(size) {
             let id = BlockId { cell, block };
             self.memory.remove(&id);
-            self.writing_bytes -= self.writing.remove(&id).unwrap_or(0);
             if self.disk.remove(&id).is_some() {
                 files.push(self.leaves(Named { id, size }));
             }
@@ -243,4 +253,42 @@ pub(super) fn cut(cell: CellHash, body: &Bytes) -> impl Iterator<Item = (Named, 
         let end = start + block_len(size, block) as usize;
         (Named { id: BlockId { cell, block }, size }, body.slice(start..end))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(n: u128) -> Named {
+        Named { id: BlockId { cell: CellHash(n), block: 0 }, size: 100 }
+    }
+
+    fn held(blocks: u64) -> Held {
+        Held::new(0, blocks * block(1).file_bytes())
+    }
+
+    #[test]
+    fn a_block_that_is_forgotten_while_it_is_written_is_not_written_again_meanwhile() {
+        let mut held = held(9);
+        assert!(held.admit(block(1)));
+        held.keep_in_memory(block(1).id, 100, Bytes::new());
+        held.forget(block(1).id.cell);
+        assert!(!held.admit(block(1)), "two would write one file, and the first to end take it away");
+        assert_eq!(held.written(block(1), true), [block(1)]);
+        assert!(!held.admit(block(1)), "its file is there still");
+        held.left(&block(1).id);
+        assert!(held.admit(block(1)) && held.written(block(1), true).is_empty());
+        assert_eq!((held.disk_bytes(), held.writing_bytes), (block(1).file_bytes(), 0));
+    }
+
+    #[test]
+    fn a_block_that_goes_is_not_written_again_before_it_has_left() {
+        let mut held = held(1);
+        assert!(held.admit(block(1)) && held.written(block(1), true).is_empty());
+        assert_eq!(held.keep_on_disk(block(2)), [block(1)]);
+        held.passed.insert(block(1).id);
+        assert!(!held.admit(block(1)));
+        held.left(&block(1).id);
+        assert!(held.admit(block(1)));
+    }
 }
