@@ -16,8 +16,11 @@ use ballista_core::{
 };
 use datafusion::{config::ConfigOptions, error::Result as DataFusionResult, prelude::SessionConfig};
 
-/// A join side smaller than this is sent whole to every task instead of shuffling both sides.
-const BROADCAST_BYTES_MAX: usize = 8 << 20;
+/// A join side smaller than this is sent whole to every task instead of shuffling both sides, whatever the other side.
+const BROADCAST_BYTES: usize = 8 << 20;
+
+/// So is a larger one, up to this, where whoever planned says so.
+const BROADCAST_BYTES_MAX: usize = 64 << 20;
 
 /// What a shuffle writer buffers before it spills; the chamber's pool makes it spill earlier if it must.
 const SHUFFLE_BUFFER_BYTES_MAX: usize = 64 << 20;
@@ -25,7 +28,6 @@ const SHUFFLE_BUFFER_BYTES_MAX: usize = 64 << 20;
 /// The settings under which a plan for the board is made, `partitions` tasks wide, with hash joins.
 #[must_use]
 pub fn board_config(partitions: usize) -> SessionConfig {
-    let broadcast = BROADCAST_BYTES_MAX as u64;
     SessionConfig::new()
         .upgrade_for_ballista()
         .with_target_partitions(partitions.max(1))
@@ -33,7 +35,7 @@ pub fn board_config(partitions: usize) -> SessionConfig {
         .set_bool(BALLISTA_ADAPTIVE_PLANNER_ENABLED, false)
         .set_usize(BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BROADCAST_BYTES_MAX)
         .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, SHUFFLE_BUFFER_BYTES_MAX)
-        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", broadcast)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", BROADCAST_BYTES as u64)
         // Sibling partitions of one scan share a queue otherwise: one task would read the whole frame.
         .set_bool("datafusion.execution.enable_file_stream_work_stealing", false)
         // A filter filled at run time cannot cross a stage: its reader would wait for ever.
@@ -45,6 +47,13 @@ pub fn board_config(partitions: usize) -> SessionConfig {
 /// The size under which a join side is sent whole, as `options` have it.
 pub(crate) fn broadcast_bytes_max(options: &ConfigOptions) -> usize {
     options.extensions.get::<BallistaConfig>().map_or(0, BallistaConfig::broadcast_join_threshold_bytes)
+}
+
+/// `options` under which sides of less than `bytes` are sent whole.
+pub(crate) fn broadcasting(options: &ConfigOptions, bytes: usize) -> DataFusionResult<ConfigOptions> {
+    let mut options = options.clone();
+    options.set(BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, &bytes.to_string())?;
+    Ok(options)
 }
 
 /// What a task's writers do with the bytes: a folder takes them as they are, over a network less is faster.

@@ -238,7 +238,9 @@ pub fn split(
     let plan = merge_joins::instead_of_large(plan, chamber_bytes).map_err(cannot_cut)?;
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
-    let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, options).map_err(cannot_cut)?;
+    let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));
+    let cutting = config::broadcasting(options, largest)?;
+    let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, &cutting).map_err(cannot_cut)?;
     let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as Arc<dyn ExecutionPlan> });
     let cut = fold::fold(cut.collect(), &job, &grain).map_err(cannot_cut)?;
     let stages = cut.into_iter().map(|stage| StagePlan::new(stage.plan, stage.id, names));

@@ -6,15 +6,21 @@
 //!
 //! ```text
 //!   dealt:   (B + P) / n · deal  +  B / n · build         B rows are built, P looked up, on n cores
-//!   shared:                         B     · build
+//!   shared:                         B     · (read + build)
 //! ```
 //!
 //! So a side is shared if P is large enough beside it. But where the rows are grouped by the keys that they were joined by,
 //! dealing them once serves both, and they are dealt.
+//!
+//! On the board it is the same question with other prices. Dealing a row is writing it to a file, with a sum, and reading
+//! it again in another task; a shared side is read and built by each of the n tasks. And it must be a join in which no
+//! task has to know what the others looked up.
 
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
+    arrow::datatypes::Field,
+    common::JoinType,
     config::ConfigOptions,
     error::Result as DfResult,
     physical_expr::{PhysicalExpr, expressions::Column},
@@ -30,27 +36,48 @@ use datafusion::{
     },
 };
 
-/// What building a row costs beside dealing it.
+/// What it costs to build a row, beside dealing it to another core.
 const BUILD_COST: f64 = 4.0;
 
-/// Most bytes of a side that is shared; it is in memory either way, but one core builds it.
-const SHARED_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a text, or of anything else whose width is not fixed, where nothing is known of it.
+const TEXT_BYTES: usize = 32;
+
+/// Where a join is run.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// What it costs to deal a row.
+    deal: f64,
+    /// What it costs to read a row of a side that is shared, before it is built.
+    read: f64,
+    /// Most bytes of such a side.
+    shared_bytes_max: usize,
+    /// Whether every partition sees what the others have looked up.
+    in_common: bool,
+}
+
+/// The side is in memory either way, but one core builds it.
+const LOCAL: Place = Place { deal: 1.0, read: 0.0, shared_bytes_max: 256 << 20, in_common: true };
+
+/// Every task has the side in its own chamber.
+const BOARD: Place = Place { deal: 3.0, read: 1.0, shared_bytes_max: 64 << 20, in_common: false };
 
 /// DataFusion's rules, and this one after the one that chooses sides.
-pub(crate) fn add_to(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) {
+pub(crate) fn add_to(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>, is_local: bool) {
     if let Some(at) = rules.iter().position(|rule| rule.name() == "join_selection") {
-        rules.insert(at + 1, Arc::new(SharedBuilds));
+        rules.insert(at + 1, Arc::new(SharedBuilds { place: if is_local { LOCAL } else { BOARD } }));
     }
 }
 
 #[derive(Debug)]
-struct SharedBuilds;
+struct SharedBuilds {
+    place: Place,
+}
 
 impl PhysicalOptimizerRule for SharedBuilds {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> DfResult<Arc<dyn ExecutionPlan>> {
         match config.execution.target_partitions {
             0 | 1 => Ok(plan),
-            partitions => below(plan, partitions, &HashSet::new()),
+            partitions => below(plan, partitions, &self.place, &HashSet::new()),
         }
     }
 
@@ -67,6 +94,7 @@ impl PhysicalOptimizerRule for SharedBuilds {
 fn below(
     plan: Arc<dyn ExecutionPlan>,
     partitions: usize,
+    place: &Place,
     grouped: &HashSet<String>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let name = |expr: &Arc<dyn PhysicalExpr>| Some(expr.downcast_ref::<Column>()?.name().to_owned());
@@ -77,36 +105,65 @@ fn below(
         }
         None => HashSet::new(),
     };
-    let children = plan.children().into_iter().map(|child| below(Arc::clone(child), partitions, &by));
+    let children = plan.children().into_iter().map(|child| below(Arc::clone(child), partitions, place, &by));
     let plan = replace_children_if_necessary(Arc::clone(&plan), children.collect::<DfResult<_>>()?)?;
     let Some(join) = plan.downcast_ref::<HashJoinExec>() else { return Ok(plan) };
     let grouped_by = |key: &Arc<dyn PhysicalExpr>| name(key).is_some_and(|name| grouped.contains(&name));
     let keys = join.on();
     let regrouped = keys.iter().all(|(left, _)| grouped_by(left)) || keys.iter().all(|(_, right)| grouped_by(right));
-    if *join.partition_mode() == PartitionMode::Partitioned && !regrouped && is_cheaper_shared(join, partitions) {
+    let may_be = *join.partition_mode() == PartitionMode::Partitioned && !regrouped && can_be_shared(join, place);
+    if may_be && is_cheaper_shared(join, partitions, place) {
         return HashJoinExecBuilder::from(join).with_partition_mode(PartitionMode::CollectLeft).build_exec();
     }
     Ok(plan)
 }
 
-fn is_cheaper_shared(join: &HashJoinExec, partitions: usize) -> bool {
-    let known = |plan: &Arc<dyn ExecutionPlan>| {
-        let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
-        let rows = *statistics.num_rows.get_value()?;
-        Some((rows, statistics.total_byte_size.get_value().copied().unwrap_or(0)))
-    };
-    match (known(join.left()), known(join.right())) {
-        (Some((built, bytes)), Some((looked_up, _))) if bytes <= SHARED_BYTES_MAX => {
-            shared_is_cheaper(built as f64, looked_up as f64, partitions as f64)
+/// Whether tasks that know nothing of each other give the right rows, each with all of the left side.
+fn can_be_shared(join: &HashJoinExec, place: &Place) -> bool {
+    use JoinType as T;
+    let by_the_right = matches!(join.join_type(), T::Inner | T::Right | T::RightSemi | T::RightAnti | T::RightMark);
+    place.in_common || (by_the_right && !join.null_aware)
+}
+
+fn is_cheaper_shared(join: &HashJoinExec, partitions: usize, place: &Place) -> bool {
+    let (left, right) = (SideSize::of(join.left().as_ref()), SideSize::of(join.right().as_ref()));
+    match (left.rows, right.rows, left.bytes) {
+        (Some(built), Some(looked_up), Some(bytes)) if bytes <= place.shared_bytes_max => {
+            shared_is_cheaper(built as f64, looked_up as f64, partitions as f64, place)
         }
         _ => false,
     }
 }
 
-/// The two lines of the head of this file, in units of dealing a row.
-fn shared_is_cheaper(built: f64, looked_up: f64, partitions: f64) -> bool {
-    let dealt = (built + looked_up) / partitions + built / partitions * BUILD_COST;
-    built * BUILD_COST < dealt
+/// How large a side of a join is, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SideSize {
+    /// Its rows.
+    pub rows: Option<usize>,
+    /// Its bytes; where only the rows are known, about.
+    pub bytes: Option<usize>,
+}
+
+impl SideSize {
+    /// Of the rows of `plan`.
+    #[must_use]
+    pub fn of(plan: &dyn ExecutionPlan) -> Self {
+        let Ok(known) = StatisticsContext::new().compute(plan, &StatisticsArgs::new()) else {
+            return Self { rows: None, bytes: None };
+        };
+        let rows = known.num_rows.get_value().copied();
+        let of_a_row = |field: &Arc<Field>| field.data_type().primitive_width().unwrap_or(TEXT_BYTES);
+        let row_bytes: usize = plan.schema().fields().iter().map(of_a_row).sum();
+        // Nothing, where there are rows, is a sum of what nobody knew.
+        let told = known.total_byte_size.get_value().copied().filter(|bytes| *bytes > 0);
+        Self { rows, bytes: told.or_else(|| rows.map(|rows| rows.saturating_mul(row_bytes.max(8)))) }
+    }
+}
+
+/// The two lines of the head of this file, in units of dealing a row to another core.
+fn shared_is_cheaper(built: f64, looked_up: f64, partitions: f64, place: &Place) -> bool {
+    let dealt = (built + looked_up) / partitions * place.deal + built / partitions * BUILD_COST;
+    built * (place.read + BUILD_COST) < dealt
 }
 
 #[cfg(test)]
@@ -152,9 +209,10 @@ mod tests {
 
     #[test]
     fn the_more_partitions_the_smaller_is_the_side_that_is_shared() {
-        let most_built_of = |looked_up: f64, partitions: f64| {
-            (0..1000).map(f64::from).filter(|built| shared_is_cheaper(*built, looked_up, partitions)).count()
+        let most_built_of = |place: Place, partitions: f64| {
+            (0..1000).map(f64::from).filter(|built| shared_is_cheaper(*built, 1000.0, partitions, &place)).count()
         };
-        assert_eq!([2.0, 4.0, 8.0, 16.0].map(|n| most_built_of(1000.0, n)), [334, 91, 38, 17]);
+        assert_eq!([2.0, 4.0, 8.0, 16.0].map(|n| most_built_of(LOCAL, n)), [334, 91, 38, 17]);
+        assert_eq!([2.0, 6.0, 12.0, 100.0].map(|n| most_built_of(BOARD, n)), [1000, 131, 57, 7]);
     }
 }

@@ -36,6 +36,7 @@ mod tests;
 mod walls;
 
 pub use advice::scratch_is_full;
+pub use builds::SideSize;
 pub use define::{Place, session_after};
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};

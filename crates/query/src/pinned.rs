@@ -98,8 +98,8 @@ impl Pinned {
         let log = ScanLog::default();
         let (settings, local) = (&self.session.settings, is_local(&config));
         let mut rules = walls::physical_rules();
-        if local && settings.plans_with(PlanStep::SharedBuilds) {
-            builds::add_to(&mut rules);
+        if settings.plans_with(PlanStep::SharedBuilds) {
+            builds::add_to(&mut rules, local);
         }
         let ctx = SessionContext::new_with_state(
             SessionStateBuilder::new_with_default_features()

@@ -207,7 +207,10 @@ impl Settings {
             },
             Setting {
                 name: "max_result_bytes",
-                value: self.max_result_bytes.map_or_else(|| "256 MiB".to_owned(), units::bytes),
+                value: match self.max_result_bytes() {
+                    RESULT_BYTES_MAX => "256 MiB".to_owned(),
+                    other => units::bytes(other),
+                },
                 default: "256 MiB",
                 description: "an answer that is known to be larger is not sent through the bucket: its query runs locally",
             },

@@ -8,6 +8,9 @@
 //! right below a gathering or a merge. Restricting a plan to a task's partitions leaves alone what is gathered. A side
 //! that was dealt out by hash stays a stage: its rows belong to one task each.
 //!
+//! And a stage that does nothing but copy what another wrote, for readers that read all of it, is not needed: they read
+//! the other.
+//!
 //! While the query runs the same is done with stages that turn out to have little to read ([`unfold`]): there one task
 //! does the work of both, sees all of it, and any exchange can be put back.
 
@@ -46,7 +49,8 @@ pub(super) struct Cut {
 }
 
 /// Fewer stages with the same answer, inputs first, counted from 1 again.
-pub(super) fn fold(mut stages: Vec<Cut>, job: &JobId, grain: &Grain) -> Result<Vec<Cut>> {
+pub(super) fn fold(stages: Vec<Cut>, job: &JobId, grain: &Grain) -> Result<Vec<Cut>> {
+    let mut stages = without_copies(stages)?;
     let mut at = 0;
     // Each turn takes a stage away or passes it over.
     while at + 1 < stages.len() {
@@ -59,6 +63,47 @@ pub(super) fn fold(mut stages: Vec<Cut>, job: &JobId, grain: &Grain) -> Result<V
         }
     }
     renumbered(stages, job)
+}
+
+/// The stages without those that copy, each of whose readers reads what was copied instead.
+fn without_copies(mut stages: Vec<Cut>) -> Result<Vec<Cut>> {
+    let mut at = 0;
+    // Each turn takes a stage away or passes it over.
+    while at + 1 < stages.len() {
+        match copied(&stages[at])
+            .map(|origin| from_origin(&stages[at], &origin, &stages[at + 1..]))
+            .transpose()?
+            .flatten()
+        {
+            Some(later) => drop(stages.splice(at.., later)),
+            None => at += 1,
+        }
+    }
+    Ok(stages)
+}
+
+/// What a stage copies, if it does nothing else: read whole, as a broadcast.
+fn copied(stage: &Cut) -> Option<UnresolvedShuffleExec> {
+    let [body] = stage.plan.children()[..] else { return None };
+    let read = body.downcast_ref::<UnresolvedShuffleExec>().filter(|read| !read.broadcast)?;
+    let parts = read.properties().output_partitioning().partition_count();
+    let origin = UnresolvedShuffleExec::new_broadcast(read.stage_id, Arc::clone(&read.schema), parts);
+    stage.plan.is::<ShuffleWriterExec>().then_some(origin)
+}
+
+/// The `later` stages with `origin` wherever they read `copy`; nothing if one of them reads only a part of it.
+fn from_origin(copy: &Cut, origin: &UnresolvedShuffleExec, later: &[Cut]) -> Result<Option<Vec<Cut>>> {
+    let mut in_parts = false;
+    let mut instead = |node: Arc<dyn ExecutionPlan>| match node.downcast_ref::<UnresolvedShuffleExec>() {
+        Some(read) if read.stage_id == copy.id => {
+            in_parts |= !read.broadcast;
+            Ok(Transformed::yes(Arc::new(origin.clone()) as Arc<dyn ExecutionPlan>))
+        }
+        _ => Ok(Transformed::no(node)),
+    };
+    let anew = |stage: &Cut| Ok(Cut { id: stage.id, plan: Arc::clone(&stage.plan).transform_up(&mut instead)?.data });
+    let later = later.iter().map(anew).collect::<Result<Vec<_>>>()?;
+    Ok(Some(later).filter(|_| !in_parts))
 }
 
 /// The one stage that reads `stage`, by its place among the `later` ones, with `stage` put back into it.

@@ -24,14 +24,15 @@ use datafusion::{
     physical_expr::Partitioning,
     physical_optimizer::{PhysicalOptimizerRule, ensure_requirements::EnsureRequirements},
     physical_plan::{
-        ChildSatisfactionOptions, ExecutionPlan, ExecutionPlanProperties, StatisticsArgs,
+        ChildSatisfactionOptions, ExecutionPlan, ExecutionPlanProperties,
         coalesce_partitions::CoalescePartitionsExec,
         joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode, PiecewiseMergeJoinExec},
         repartition::RepartitionExec,
         replace_children_if_necessary,
-        statistics::StatisticsContext,
     },
 };
+
+use apiary_query::SideSize;
 
 use crate::config::broadcast_bytes_max;
 
@@ -93,9 +94,25 @@ fn can_be_broadcast(join: &HashJoinExec, bytes_max: usize) -> bool {
         join.join_type(),
         JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark
     );
-    let known = StatisticsContext::new().compute(join.left().as_ref(), &StatisticsArgs::new());
-    let bytes = known.ok().and_then(|known| known.total_byte_size.get_value().copied());
-    probe_driven && bytes.is_some_and(|bytes| bytes != 0 && bytes < bytes_max)
+    probe_driven && broadcast_bytes(join).is_some_and(|bytes| bytes < bytes_max)
+}
+
+fn broadcast_bytes(join: &HashJoinExec) -> Option<usize> {
+    SideSize::of(join.left().as_ref()).bytes.filter(|bytes| *bytes > 0)
+}
+
+/// The size under which Ballista is to send a side whole: just over that of the largest which was decided to be sent.
+/// Ballista asks itself of every other join as well, and where its answer is yes it deals both sides first and sends one
+/// of them whole then, through a stage that copies it.
+pub(super) fn largest_broadcast(plan: &dyn ExecutionPlan, bytes_max: usize) -> usize {
+    let below = plan.children().into_iter().map(|child| largest_broadcast(child.as_ref(), bytes_max)).max();
+    let here = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| match join.partition_mode() {
+        // In one task alone, and of any size that may be sent.
+        _ if join.null_aware => bytes_max,
+        PartitionMode::CollectLeft => broadcast_bytes(join).map_or(0, |bytes| bytes + 1),
+        _ => 0,
+    });
+    here.max(below.unwrap_or(0))
 }
 
 fn gather_probe_side(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {

@@ -162,6 +162,27 @@ async fn what_reads_from_no_stored_thing_is_not_cut() {
     }
 }
 
+/// A NOT IN is one of the joins that Ballista may send whole, and then it asks of the other as well, both sides of which
+/// are dealt already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_stage_does_nothing_but_copy_another() {
+    let mut colony = Colony::new();
+    colony.fill().await;
+    let workers = [colony.worker("pi-1", Duration::ZERO), colony.worker("pi-2", Duration::ZERO)];
+    let config = board_config(3)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", 0)
+        .set_u64("datafusion.optimizer.hash_join_single_partition_threshold_rows", 0);
+    let sql = "SELECT t.id, u.name FROM t JOIN u ON t.k = u.k WHERE t.v NOT IN (SELECT w FROM u)";
+    let answered = colony.ask(sql, config).await.unwrap();
+    let plain = colony.session(SessionConfig::new().with_target_partitions(2)).await;
+    assert_eq!(rows(&answered.batches, false), expected(&plain, sql, false).await);
+    let stages: Vec<_> = answered.plans.stages.iter().map(|stage| stage.display()).collect();
+    let copies = |plan: &&String| plan.lines().count() == 2 && plan.contains("UnresolvedShuffleExec");
+    assert_eq!(stages.iter().rev().skip(1).find(copies), None, "{stages:#?}");
+    assert!(stages.iter().any(|plan| plan.contains("broadcast=true")), "{stages:#?}");
+    workers.iter().for_each(|worker| worker.stop.cancel());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stored_stages_are_the_stages() {
     let colony = Colony::new();
