@@ -19,7 +19,13 @@ pub(crate) struct Packer(Vec<u8>);
 impl Packer {
     /// Begins with the partition values, in their order.
     pub(crate) fn new(partition_values: &[Option<&str>]) -> Self {
-        let mut out = Self(Vec::with_capacity(256));
+        Self::over(Vec::with_capacity(256), partition_values)
+    }
+
+    /// The same, in memory that was used before.
+    pub(crate) fn over(mut buffer: Vec<u8>, partition_values: &[Option<&str>]) -> Self {
+        buffer.clear();
+        let mut out = Self(buffer);
         for value in partition_values {
             // One more than its length; zero is NULL.
             out.number(value.map_or(0, |text| text.len() as u64 + 1));
@@ -49,6 +55,11 @@ impl Packer {
 
     pub(crate) fn finish(self) -> Box<[u8]> {
         self.0.into_boxed_slice()
+    }
+
+    /// The bytes, and the memory to use again.
+    pub(crate) fn copied(self) -> (Box<[u8]>, Vec<u8>) {
+        (Box::from(self.0.as_slice()), self.0)
     }
 
     /// Seven bits a byte, the lowest first; the highest bit says that more follow.

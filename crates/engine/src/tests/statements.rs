@@ -166,7 +166,7 @@ async fn what_reads_from_no_stored_thing_is_not_cut() {
 /// are dealt already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stage_does_nothing_but_copy_another() {
-    let mut colony = Colony::new();
+    let colony = Colony::new();
     colony.fill().await;
     let workers = [colony.worker("pi-1", Duration::ZERO), colony.worker("pi-2", Duration::ZERO)];
     let config = board_config(3)

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     num::NonZero,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,12 +17,15 @@ use arrow::{
     datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{
+    ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+};
 
 use super::schema::SCHEMA;
 use crate::{
     CellEntry, Snapshot,
-    entry::{BorrowedAdd, CellReader, Format, INEXACT_TAG, Metadata, Protocol, SHA256_TAG},
+    entry::{BorrowedAdd, CellReader, Format, INEXACT_TAG, Metadata, Protocol, SHA256_TAG, Scratch},
     guarded::guarded,
     header::{Head, Idem},
     idempotency::{Idempotency, Used},
@@ -45,12 +47,10 @@ pub(super) fn decode(object: &str, body: Bytes, folder: &str, head: Head) -> Res
 
 fn read(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot, String> {
     let file = File::open(body)?;
-    let first = file.groups(0..1)?;
-    let about = described(&first)?;
+    // Of the first rows alone what comes before all cells, so that all are decoded side by side.
+    let about = described(&file.group(0, Some(&ABOUT))?)?;
     let mut replay = Replay::restored(object, folder, about, head).map_err(text_of)?;
-    let reader = replay.reader();
-    let mut parts = vec![Part::of(&first, &reader)?];
-    parts.extend(file.parts(&reader)?);
+    let parts = file.parts(&replay.reader())?;
     let mut keys = Vec::new();
     for part in parts {
         keys.extend(part.keys);
@@ -59,6 +59,9 @@ fn read(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot,
     replay.restore_keys(Idempotency::of(keys));
     replay.finish().ok_or_else(|| "it does not describe its frame".to_owned())
 }
+
+/// The actions that describe a frame.
+const ABOUT: [&str; 2] = ["protocol", "metaData"];
 
 /// A checkpoint whose columns are known to be right.
 struct File {
@@ -76,25 +79,33 @@ impl File {
         Ok(Self { body, footer })
     }
 
-    /// Some row groups.
-    fn groups(&self, groups: Range<usize>) -> Result<Vec<RecordBatch>, String> {
-        let there = groups.start..groups.end.min(self.footer.metadata().num_row_groups());
+    /// A row group, or some of its columns; nothing of one that is not there.
+    fn group(&self, group: usize, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, String> {
+        let columns = SCHEMA.fields().iter().enumerate();
+        let wanted = columns.filter(|(_, field)| only.is_none_or(|only| only.contains(&field.name().as_str())));
+        let mask = ProjectionMask::roots(self.footer.parquet_schema(), wanted.map(|(at, _)| at));
+        let there = (group < self.footer.metadata().num_row_groups()).then_some(group);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.body.clone(), self.footer.clone())
             .with_batch_size(BATCH_ROWS)
-            .with_row_groups(there.collect())
+            .with_projection(mask)
+            .with_row_groups(there.into_iter().collect())
             .build();
         reader.map_err(text_of)?.collect::<Result<_, _>>().map_err(text_of)
     }
 
-    /// All row groups but the first, in order. Each thread takes the next group that nobody has taken: none waits for
-    /// another that had the larger ones.
+    /// All row groups, in order. Each thread takes the next group that nobody has taken: none waits for another that had
+    /// the larger ones.
     fn parts(&self, cells: &CellReader) -> Result<Vec<Part>, String> {
         let count = self.footer.metadata().num_row_groups();
         let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-        let next = AtomicUsize::new(1);
+        let next = AtomicUsize::new(0);
         let some = || -> Result<Vec<(usize, Part)>, String> {
             let groups = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            let part = |group| Ok((group, Part::of(&undescribed(self.groups(group..group + 1)?)?, cells)?));
+            let part = |group| {
+                let batches = self.group(group, None)?;
+                let batches = if group == 0 { batches } else { undescribed(batches)? };
+                Ok((group, Part::of(&batches, cells)?))
+            };
             groups.take_while(|group| *group < count).map(part).collect()
         };
         let mut parts = thread::scope(|scope| {
@@ -151,7 +162,7 @@ struct Part {
 
 impl Part {
     fn of(batches: &[RecordBatch], reader: &CellReader) -> Result<Self, String> {
-        let mut found = Self { keys: Vec::new(), cells: Vec::new() };
+        let (mut found, mut scratch) = (Self { keys: Vec::new(), cells: Vec::new() }, Scratch::default());
         for batch in batches {
             let txns = action(batch, "txn")?;
             for row in there(txns) {
@@ -159,7 +170,7 @@ impl Part {
             }
             let adds = Adds::of(action(batch, "add")?)?;
             for row in there(adds.all) {
-                found.cells.push(Arc::new(reader.read_borrowed(&adds.row(row)?)?));
+                found.cells.push(Arc::new(reader.read_borrowed(&adds.row(row)?, &mut scratch)?));
             }
             for other in ["remove", "domainMetadata"] {
                 if there(action(batch, other)?).next().is_some() {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Rows in a row group, and in one batch while encoding: small enough that several cores decode one checkpoint.
-const GROUP_ROWS: usize = 4 * 1024;
+const GROUP_ROWS: usize = 8 * 1024;
 
 /// A checkpoint as bytes.
 #[derive(Debug, Clone)]

@@ -3,6 +3,8 @@
 //! Numbers go out and come in as raw text: a float parser that is off by the last bit, or a decimal that passed
 //! through a float, is a wrong bound, and a wrong bound is a wrong answer.
 
+use std::borrow::Cow;
+
 use apiary_core::StatValue;
 use serde_json::value::RawValue;
 
@@ -30,9 +32,18 @@ pub(super) fn to_json(value: &StatValue, class: ValueClass) -> Option<Box<RawVal
     RawValue::from_string(json).ok()
 }
 
+/// The text of a JSON value that is one: without escapes it is what stands there.
+fn quoted(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    match inner.contains('\\') {
+        true => serde_json::from_str(json).ok().map(Cow::Owned),
+        false => Some(Cow::Borrowed(inner)),
+    }
+}
+
 /// Reads [`to_json`] back, or `None` if it is no such value.
 pub(super) fn from_json(json: &str, class: ValueClass) -> Option<StatValue> {
-    let quoted = || serde_json::from_str::<String>(json).ok();
+    let quoted = || quoted(json);
     Some(match class {
         ValueClass::Bool => StatValue::Bool(json.parse().ok()?),
         ValueClass::Int => StatValue::Int(json.parse().ok()?),
@@ -41,11 +52,11 @@ pub(super) fn from_json(json: &str, class: ValueClass) -> Option<StatValue> {
         ValueClass::Decimal(precision, scale) => {
             StatValue::Decimal { value: text::parse_decimal(json, precision, scale)?, precision, scale }
         }
-        ValueClass::Text => StatValue::Text(quoted()?),
+        ValueClass::Text => StatValue::Text(quoted()?.into_owned()),
         ValueClass::Date => StatValue::Date(text::parse_date(&quoted()?)?),
         ValueClass::Timestamp { utc } => {
             let text = quoted()?;
-            let text = if utc { text.strip_suffix('Z')? } else { &text };
+            let text = if utc { text.strip_suffix('Z')? } else { text.as_ref() };
             StatValue::Timestamp(text::parse_timestamp(text, 'T')?)
         }
     })

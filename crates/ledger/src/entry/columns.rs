@@ -32,13 +32,20 @@ impl Columns {
     }
 
     /// Reads statistics and the columns whose bounds are not exact; returns the rows.
-    pub(super) fn pack(&self, stats: &str, inexact: &str, to: &mut Packer) -> Result<u64, String> {
+    pub(super) fn pack(
+        &self,
+        stats: &str,
+        inexact: &str,
+        to: &mut Packer,
+        columns: &mut Vec<Option<ColumnStats>>,
+    ) -> Result<u64, String> {
+        columns.clear();
+        columns.resize(self.names.len(), None);
         let mut json = serde_json::Deserializer::from_str(stats);
-        let found = All(self).deserialize(&mut json).and_then(|found| json.end().map(|()| found));
-        let mut found = found.map_err(|error| error.to_string())?;
-        let rows = found.rows.ok_or("its statistics do not count its rows")?;
-        self.loosen(inexact, &mut found.columns)?;
-        for (at, column) in found.columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.as_ref()?))) {
+        let rows = All(self, columns).deserialize(&mut json).and_then(|rows| json.end().map(|()| rows));
+        let rows = rows.map_err(|error| error.to_string())?.ok_or("its statistics do not count its rows")?;
+        self.loosen(inexact, columns)?;
+        for (at, column) in columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.as_ref()?))) {
             self.check(at, column, rows)?;
             to.column(at, column);
         }
@@ -90,32 +97,26 @@ impl Columns {
     }
 }
 
-/// What was found.
-struct Found {
-    rows: Option<u64>,
-    columns: Vec<Option<ColumnStats>>,
-}
-
-/// Reads the whole object.
-struct All<'a>(&'a Columns);
+/// Reads the whole object: how many rows, and the columns.
+struct All<'a>(&'a Columns, &'a mut [Option<ColumnStats>]);
 
 impl<'de> DeserializeSeed<'de> for All<'_> {
-    type Value = Found;
+    type Value = Option<u64>;
 
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Found, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Option<u64>, D::Error> {
         json.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for All<'_> {
-    type Value = Found;
+    type Value = Option<u64>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("statistics")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
-        let mut found = Found { rows: None, columns: vec![None; self.0.names.len()] };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u64>, A::Error> {
+        let mut rows = None;
         let mut seen: Vec<Cow<'de, str>> = Vec::with_capacity(4);
         while let Some(Word(key)) = map.next_key()? {
             if seen.contains(&key) {
@@ -128,15 +129,15 @@ impl<'de> Visitor<'de> for All<'_> {
                 _ => None,
             };
             if let Some(what) = what {
-                map.next_value_seed(One { known: self.0, what, columns: &mut found.columns })?;
+                map.next_value_seed(One { known: self.0, what, columns: self.1 })?;
             } else if key == "numRecords" {
-                found.rows = Some(map.next_value()?);
+                rows = Some(map.next_value()?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
             seen.push(key);
         }
-        Ok(found)
+        Ok(rows)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_core::{CellStats, StatValue};
+use apiary_core::{CellStats, ColumnStats, StatValue};
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -64,7 +64,7 @@ impl CellReader {
     /// The cell of an `add` action; the error ends a sentence that names the entry.
     pub(crate) fn read(&self, add: &Add) -> Result<CellEntry, String> {
         let values = &add.partition_values;
-        self.read_borrowed(&BorrowedAdd {
+        let borrowed = BorrowedAdd {
             path: &add.path,
             partition_values: values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
             size: add.size,
@@ -72,11 +72,12 @@ impl CellReader {
             stats: add.stats.as_deref(),
             sha256: add.tags.get(SHA256_TAG).map(String::as_str),
             inexact: add.tags.get(INEXACT_TAG).map(String::as_str),
-        })
+        };
+        self.read_borrowed(&borrowed, &mut Scratch::default())
     }
 
     /// The same, of an action whose parts lie elsewhere.
-    pub(crate) fn read_borrowed(&self, add: &BorrowedAdd<'_>) -> Result<CellEntry, String> {
+    pub(crate) fn read_borrowed(&self, add: &BorrowedAdd<'_>, scratch: &mut Scratch) -> Result<CellEntry, String> {
         let refuse = |why: &str| Err(format!("the cell '{}' {why}", add.path));
         // Our own names alone: none of their characters needs Delta's URL encoding, none leads out of the folder.
         let Some(id) = CellId::of_path(add.path) else {
@@ -87,8 +88,10 @@ impl CellReader {
         let Some(Ok(())) = add.sha256.map(|text| hex::decode_to_slice(text, &mut sha256)) else {
             return refuse("has no checksum");
         };
-        let mut packed = Packer::new(&self.partition_values(add)?);
-        let rows = self.columns.pack(stats, add.inexact.unwrap_or("{}"), &mut packed);
+        let mut packed = Packer::over(std::mem::take(&mut scratch.packed), &self.partition_values(add)?);
+        let rows = self.columns.pack(stats, add.inexact.unwrap_or("{}"), &mut packed, &mut scratch.columns);
+        let (packed, buffer) = packed.copied();
+        scratch.packed = buffer;
         Ok(CellEntry {
             shape: Arc::clone(&self.shape),
             id,
@@ -96,7 +99,7 @@ impl CellReader {
             rows: rows.map_err(|why| format!("the cell '{}': {why}", add.path))?,
             modified_ms: add.modification_time,
             sha256,
-            packed: packed.finish(),
+            packed,
         })
     }
 
@@ -118,6 +121,13 @@ impl CellReader {
         }
         Ok(values)
     }
+}
+
+/// Memory that reading one cell after the other uses again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    packed: Vec<u8>,
+    columns: Vec<Option<ColumnStats>>,
 }
 
 /// The parts of an `add` action that make a cell.
