@@ -27,7 +27,6 @@ mod settings;
 mod show;
 mod show_history;
 mod show_queries;
-mod sieve;
 mod statement;
 mod system;
 mod table;

@@ -22,12 +22,15 @@
 //!   Neumann, 2006, call it DPsub), and greedily by the smallest result beyond (Fegaras, 1998: GOO).
 //! * `build` puts together, and a projection on top gives the region's columns in their old order.
 //!
+//! * `reduce` is for groupings below a join: of the groups that nobody asks for none is made.
+//!
 //! Rows never depend on it: every condition is applied once both its sides are there, equalities of columns are
 //! applied by their classes (a = b and b = c leave a = c to choose from), and an order that is not clearly cheaper
 //! than the statement's own is not taken. A test runs random statements in both orders.
 
 mod build;
 mod estimate;
+mod reduce;
 mod region;
 mod search;
 mod selectivity;
@@ -57,6 +60,23 @@ pub(crate) fn reorder(plan: LogicalPlan, state: &SessionState) -> DfResult<Logic
     }
     // Joins in a new order need other columns between them.
     Optimizer::with_rules(vec![Arc::new(OptimizeProjections::new())]).optimize(moved.data, state, |_, _| {})
+}
+
+/// The same rows, with groupings that make no group which the join above them has no use for. Reads no cell.
+pub(crate) fn reduce(plan: LogicalPlan, state: &SessionState) -> DfResult<LogicalPlan> {
+    let wanted = compared_columns(&plan)?;
+    let estimator = Estimator::new(state, wanted);
+    let reduced = plan.transform_up_with_subqueries(|plan| {
+        let fewer = match &plan {
+            LogicalPlan::Join(join) => reduce::groups_of(join, &estimator)?,
+            _ => None,
+        };
+        Ok(fewer.map_or_else(|| Transformed::no(plan), Transformed::yes))
+    })?;
+    if !reduced.transformed {
+        return Ok(reduced.data);
+    }
+    Optimizer::with_rules(vec![Arc::new(OptimizeProjections::new())]).optimize(reduced.data, state, |_, _| {})
 }
 
 /// The names of the columns that some condition of the plan compares: of these alone bounds are looked at.

@@ -24,7 +24,7 @@ use crate::{
     catalog::{Colony, Hives},
     order,
     runtime::{cells_url, is_local},
-    sieve, system,
+    system,
     table::ScanLog,
     walls,
 };
@@ -118,9 +118,9 @@ impl Pinned {
         let logical = state.optimize(&logical).map_err(told)?;
         let in_order = settings.plans_with(PlanStep::JoinOrder);
         let logical = if in_order { order::reorder(logical, &state).map_err(told)? } else { logical };
+        let reduced = settings.plans_with(PlanStep::SemiJoins);
+        let logical = if reduced { order::reduce(logical, &state).map_err(told)? } else { logical };
         let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
-        let sieved = local && settings.plans_with(PlanStep::Sieves);
-        let physical = if sieved { sieve::lay(physical).map_err(told)? } else { physical };
         let (mut scans, may_hide_nan) = log.take();
         mark_answered(&physical, &mut scans);
         Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans, may_hide_nan })

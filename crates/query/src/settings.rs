@@ -50,21 +50,21 @@ impl Execution {
 pub enum PlanStep {
     /// Joins in the order that costs least.
     JoinOrder,
-    /// Rows that a join will drop go at the scan.
-    Sieves,
+    /// Groups that the join above has no use for are not made.
+    SemiJoins,
     /// The side of a join that is built is shared by all partitions, unless it is large.
     SharedBuilds,
 }
 
 impl PlanStep {
-    const ALL: [Self; 3] = [Self::JoinOrder, Self::Sieves, Self::SharedBuilds];
+    const ALL: [Self; 3] = [Self::JoinOrder, Self::SemiJoins, Self::SharedBuilds];
 
     /// The word that `SET plan_without` takes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::JoinOrder => "join_order",
-            Self::Sieves => "sieves",
+            Self::SemiJoins => "semi_joins",
             Self::SharedBuilds => "shared_builds",
         }
     }
@@ -160,7 +160,7 @@ impl Settings {
                 let step = |word: &str| PlanStep::ALL.into_iter().find(|step| step.as_str() == word.trim());
                 let steps = value.split(',').map(step).collect::<Option<_>>();
                 self.plan_without = steps.ok_or_else(|| {
-                    refuse("join_order, sieves or shared_builds, or some of them with commas, or none")
+                    refuse("join_order, semi_joins or shared_builds, or some of them with commas, or none")
                 })?;
             }
         }
@@ -230,7 +230,7 @@ impl Settings {
                 name: "plan_without",
                 value: if self.plan_without.is_empty() { "none".to_owned() } else { self.steps_left_out() },
                 default: "none",
-                description: "steps of planning to leave out, to measure them: join_order, sieves, shared_builds",
+                description: "steps of planning to leave out, to measure them: join_order, semi_joins, shared_builds",
             },
         ]
     }
@@ -253,13 +253,13 @@ mod tests {
         settings.set("query_timeout", "1.5 s").unwrap();
         settings.set("target_partitions", "3").unwrap();
         settings.set("max_result_bytes", "1 GiB").unwrap();
-        settings.set("plan_without", "sieves,Join_Order").unwrap();
+        settings.set("plan_without", "semi_joins,Join_Order").unwrap();
         let mut again = Settings::default();
         for (name, value) in settings.to_map() {
             again.set(&name, &value).unwrap();
         }
         assert_eq!(again, settings);
-        assert!(!again.plans_with(PlanStep::Sieves) && Settings::default().plans_with(PlanStep::Sieves));
+        assert!(!again.plans_with(PlanStep::SemiJoins) && Settings::default().plans_with(PlanStep::SemiJoins));
         assert_eq!((again.execution(), again.query_timeout()), (Execution::Board, Duration::from_millis(1500)));
         assert_eq!(again.max_result_bytes(), 1 << 30);
     }
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn what_show_settings_shows_set_takes() {
         let mut settings = Settings::default();
-        settings.set("plan_without", "sieves").unwrap();
+        settings.set("plan_without", "semi_joins").unwrap();
         settings.set("target_partitions", "3").unwrap();
         for shown in Settings::default().list() {
             settings.set(shown.name, &shown.value).unwrap();

@@ -44,7 +44,7 @@ async fn the_joins_of_tpc_h_begin_with_what_is_small() {
     }
     assert_eq!(
         told,
-        "q02 (((((part ⋈ partsupp) ⋈ supplier) ⋈ nation) ⋈ region) ⋉ γ(((region ⋈ nation) ⋈ supplier) ⋈ partsupp))
+        "q02 (((((part ⋈ partsupp) ⋈ supplier) ⋈ nation) ⋈ region) ⋉ γ((((region ⋈ nation) ⋈ supplier) ⋈ partsupp) ⋉ part))
 q03 γ((customer ⋈ orders) ⋈ lineitem)
 q05 γ(supplier ⋈ ((((region ⋈ nation) ⋈ customer) ⋈ orders) ⋈ lineitem))
 q07 γ(((nation ⋈ customer) ⋈ orders) ⋈ ((nation ⋈ supplier) ⋈ lineitem))
@@ -52,9 +52,9 @@ q08 γ((n2 ⋈ supplier) ⋈ ((((region ⋈ n1) ⋈ customer) ⋈ orders) ⋈ (p
 q09 γ((((nation ⋈ supplier) ⋈ (part ⋈ partsupp)) ⋈ lineitem) ⋈ orders)
 q10 γ(nation ⋈ ((orders ⋈ lineitem) ⋈ customer))
 q11 γ((nation ⋈ supplier) ⋈ partsupp)
-q17 γ((lineitem ⋈ part) ⋉ γlineitem)
+q17 γ((lineitem ⋈ part) ⋉ γ(lineitem ⋉ part))
 q18 γ((customer ⋈ (orders ⋉ γlineitem)) ⋈ lineitem)
-q20 ((supplier ⋈ nation) ⋉ ((partsupp ⋉ part) ⋉ γlineitem))
+q20 ((supplier ⋈ nation) ⋉ ((partsupp ⋉ part) ⋉ γ(lineitem ⋉ part)))
 q21 γ(((orders ⋈ ((nation ⋈ supplier) ⋈ lineitem)) ▷ lineitem) ⋉ l2)
 "
     );
