@@ -239,10 +239,12 @@ pub fn split(
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
     let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));
-    let cutting = config::broadcasting(options, largest)?;
+    let (cutting, meant) = (config::broadcasting(options, largest)?, prepare::broadcasts([&plan]));
     let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, &cutting).map_err(cannot_cut)?;
     let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as Arc<dyn ExecutionPlan> });
-    let cut = fold::fold(cut.collect(), &job, &grain).map_err(cannot_cut)?;
+    let cut: Vec<Cut> = cut.collect();
+    prepare::check_broadcasts(&meant, &prepare::broadcasts(cut.iter().map(|stage| &stage.plan))).map_err(cannot_cut)?;
+    let cut = fold::fold(cut, &job, &grain).map_err(cannot_cut)?;
     let stages = cut.into_iter().map(|stage| StagePlan::new(stage.plan, stage.id, names));
     let stages = stages.collect::<Result<Vec<_>>>()?;
     for stage in &stages {

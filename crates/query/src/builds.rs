@@ -19,7 +19,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::Field,
+    arrow::datatypes::DataType,
     common::JoinType,
     config::ConfigOptions,
     error::Result as DfResult,
@@ -39,8 +39,8 @@ use datafusion::{
 /// What it costs to build a row, beside dealing it to another core.
 const BUILD_COST: f64 = 4.0;
 
-/// Bytes of a text, or of anything else whose width is not fixed, where nothing is known of it.
-const TEXT_BYTES: usize = 32;
+/// Bytes of a text, or of whatever else Ballista knows no width of.
+const OTHER_BYTES: usize = 32;
 
 /// Where a join is run.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +135,19 @@ fn is_cheaper_shared(join: &HashJoinExec, partitions: usize, place: &Place) -> b
     }
 }
 
+/// About how many bytes a value has: as Ballista counts, so that both say the same of one side.
+fn width(data_type: &DataType) -> usize {
+    use DataType as T;
+    match data_type {
+        T::Boolean => 1,
+        T::Date32 | T::Date64 | T::Float32 | T::Float64 | T::Decimal128(..) | T::Decimal256(..) => {
+            data_type.primitive_width().unwrap_or(OTHER_BYTES)
+        }
+        _ if data_type.is_integer() => data_type.primitive_width().unwrap_or(OTHER_BYTES),
+        _ => OTHER_BYTES,
+    }
+}
+
 /// How large a side of a join is, as far as anybody knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SideSize {
@@ -152,8 +165,7 @@ impl SideSize {
             return Self { rows: None, bytes: None };
         };
         let rows = known.num_rows.get_value().copied();
-        let of_a_row = |field: &Arc<Field>| field.data_type().primitive_width().unwrap_or(TEXT_BYTES);
-        let row_bytes: usize = plan.schema().fields().iter().map(of_a_row).sum();
+        let row_bytes: usize = plan.schema().fields().iter().map(|field| width(field.data_type())).sum();
         // Nothing, where there are rows, is a sum of what nobody knew.
         let told = known.total_byte_size.get_value().copied().filter(|bytes| *bytes > 0);
         Self { rows, bytes: told.or_else(|| rows.map(|rows| rows.saturating_mul(row_bytes.max(8)))) }
@@ -171,7 +183,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use datafusion::{
-        arrow::datatypes::{DataType, Field, Schema},
+        arrow::datatypes::{Field, Schema},
         physical_plan::displayable,
     };
 

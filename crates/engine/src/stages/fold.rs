@@ -25,13 +25,15 @@ use ballista_scheduler::planner::find_unresolved_shuffles;
 use datafusion::{
     common::{
         internal_err,
-        tree_node::{Transformed, TreeNode},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     error::Result,
+    physical_expr_common::physical_expr::is_volatile,
     physical_plan::{
         ExecutionPlan, ExecutionPlanProperties,
         coalesce_partitions::CoalescePartitionsExec,
         joins::{CrossJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec},
+        limit::{GlobalLimitExec, LocalLimitExec},
         repartition::RepartitionExec,
         replace_children_if_necessary,
         sorts::sort_preserving_merge::SortPreservingMergeExec,
@@ -126,8 +128,19 @@ fn folded(stage: &Cut, later: &[Cut], grain: &Grain) -> Result<Option<(usize, Ar
     Ok(put_back(reader, stage.id, body)?.map(|plan| (at, plan)))
 }
 
-/// Whether every task may do it again: it reads cells and no other stage, and does not make much out of little.
+/// Whether every task may do it again: it reads cells and no other stage, gives the same rows each time, and does not make
+/// much out of little. A LIMIT takes which rows it will, and random() is another each time: tasks that each had rows of
+/// their own would together give an answer that no one of them would.
 fn is_repeatable(plan: &dyn ExecutionPlan) -> bool {
+    let is_limited = plan.fetch().is_some() || plan.is::<GlobalLimitExec>() || plan.is::<LocalLimitExec>();
+    let mut is_certain = true;
+    let looked = plan.apply_expressions(&mut |expr| {
+        is_certain &= !is_volatile(expr);
+        Ok(TreeNodeRecursion::Continue)
+    });
+    if is_limited || !is_certain || looked.is_err() {
+        return false;
+    }
     let grows = plan.is::<CrossJoinExec>()
         || plan.is::<NestedLoopJoinExec>()
         || plan.is::<PiecewiseMergeJoinExec>()

@@ -3,7 +3,7 @@
 //! Three things are right within one process and wrong once a plan's halves run on different machines:
 //!
 //! * A join that remembers unmatched rows of its collected side does so in one process's memory: several tasks would
-//!   each report the same rows as unmatched. Its probe side is gathered into one partition.
+//!   each report the same rows as unmatched. Its probe side is gathered into one partition. So is that of a NOT IN.
 //! * A hash join that collects its left side is cut as a broadcast. Where that cannot be (its type reports rows of the
 //!   left side, or the left side is not known to be small), Ballista's planner parts both sides anew, by the join's keys
 //!   and into as many partitions as there are bees, and does not look at what stands above: an aggregate over what was
@@ -12,8 +12,9 @@
 //! * Whatever else a cut may change: each stage is held against what its nodes require of their children. A plan that
 //!   fails is not cut; it runs in one process, which is slower and right.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use apiary_query::SideSize;
 use datafusion::{
     common::{
         JoinType, plan_err,
@@ -27,12 +28,11 @@ use datafusion::{
         ChildSatisfactionOptions, ExecutionPlan, ExecutionPlanProperties,
         coalesce_partitions::CoalescePartitionsExec,
         joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode, PiecewiseMergeJoinExec},
+        limit::GlobalLimitExec,
         repartition::RepartitionExec,
         replace_children_if_necessary,
     },
 };
-
-use apiary_query::SideSize;
 
 use crate::config::broadcast_bytes_max;
 
@@ -40,7 +40,43 @@ use crate::config::broadcast_bytes_max;
 pub(super) fn prepare(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
     let parted = plan.transform_up(|node| part_collected_join(node, options))?;
     let plan = if parted.transformed { EnsureRequirements::new().optimize(parted.data, options)? } else { parted.data };
-    Ok(plan.transform_up(gather_probe_side)?.data)
+    let plan = plan.transform_up(gather_probe_side)?.data;
+    Ok(plan.transform_up(limit_in_one_place)?.data)
+}
+
+/// A gathering that ends after some rows is not taken for a mere gathering: what is sent to other tasks is all that a
+/// side gives, and a LIMIT of it must have been kept before. (Ballista takes a gathering off a side that it sends, with
+/// its limit, and each partition would give that many rows.)
+fn limit_in_one_place(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
+    let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(node)) };
+    let limit = join.left().downcast_ref::<CoalescePartitionsExec>().and_then(|gathering| gathering.fetch());
+    let Some(limit) = limit else { return Ok(Transformed::no(node)) };
+    let left = Arc::new(GlobalLimitExec::new(Arc::clone(join.left()), 0, Some(limit)));
+    let right = Arc::clone(join.right());
+    replace_children_if_necessary(node, vec![left, right]).map(Transformed::yes)
+}
+
+/// Every join whose left side is sent whole, and how often it is there.
+pub(super) fn broadcasts<'a>(plans: impl IntoIterator<Item = &'a Arc<dyn ExecutionPlan>>) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let mut plans: Vec<_> = plans.into_iter().collect();
+    while let Some(plan) = plans.pop() {
+        let join = plan.downcast_ref::<HashJoinExec>();
+        if let Some(join) = join.filter(|join| *join.partition_mode() == PartitionMode::CollectLeft) {
+            *found.entry(format!("{} {:?}", join.join_type(), join.on())).or_default() += 1;
+        }
+        plans.extend(plan.children());
+    }
+    found
+}
+
+/// Whether all sides that were to be sent whole are. One that was parted instead is right by itself, but the rows that it
+/// is joined with go another way, and an order that they had is lost.
+pub(super) fn check_broadcasts(meant: &BTreeMap<String, usize>, made: &BTreeMap<String, usize>) -> Result<()> {
+    match meant.iter().find(|(join, times)| made.get(*join).copied().unwrap_or(0) < **times) {
+        Some((join, _)) => plan_err!("a side that was to be sent whole would be parted: {join}"),
+        None => Ok(()),
+    }
 }
 
 /// Whether every node of a stage finds its children parted as it needs. Orders are not looked at: what reads another
@@ -55,7 +91,10 @@ pub(super) fn check(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
         }
         check(child)?;
     }
-    Ok(())
+    match remembering_join(plan.as_ref()).map(|probe| plan.children()[probe].output_partitioning().partition_count()) {
+        Some(parts) if parts > 1 => plan_err!("{} would look up in {parts} tasks what one must remember", plan.name()),
+        _ => Ok(()),
+    }
 }
 
 /// Parts both sides of a join that collects its left side and cannot be a broadcast.
@@ -107,8 +146,8 @@ fn broadcast_bytes(join: &HashJoinExec) -> Option<usize> {
 pub(super) fn largest_broadcast(plan: &dyn ExecutionPlan, bytes_max: usize) -> usize {
     let below = plan.children().into_iter().map(|child| largest_broadcast(child.as_ref(), bytes_max)).max();
     let here = plan.downcast_ref::<HashJoinExec>().map_or(0, |join| match join.partition_mode() {
-        // In one task alone, and of any size that may be sent.
-        _ if join.null_aware => bytes_max,
+        // In one task alone; what is not known to be too large may be sent.
+        _ if join.null_aware => broadcast_bytes(join).map_or(1, |bytes| bytes + 1).min(bytes_max),
         PartitionMode::CollectLeft => broadcast_bytes(join).map_or(0, |bytes| bytes + 1),
         _ => 0,
     });
@@ -121,19 +160,30 @@ fn gather_probe_side(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn
         _ => return Ok(Transformed::no(node)),
     };
     let mut children: Vec<_> = node.children().into_iter().map(Arc::clone).collect();
-    children[probe] = Arc::new(CoalescePartitionsExec::new(Arc::clone(&children[probe])));
+    // A join does not say that it needs this, so Ballista, which lets DataFusion put right what stands below a gathering,
+    // would have a mere gathering taken out again. A limit says so, be it none.
+    let gathered = Arc::new(CoalescePartitionsExec::new(Arc::clone(&children[probe])));
+    children[probe] = Arc::new(GlobalLimitExec::new(gathered, 0, None));
     replace_children_if_necessary(node, children).map(Transformed::yes)
 }
 
-/// The index of the probe side, if `plan` is a join that reports rows of its collected side at the end.
+/// The index of the probe side, if `plan` is a join that remembers in one process what all of that side has found: it
+/// reports rows of its collected side at the end, or none at all if there was a NULL.
 fn remembering_join(plan: &dyn ExecutionPlan) -> Option<usize> {
-    let join_type = match plan.downcast_ref::<NestedLoopJoinExec>() {
-        Some(join) => *join.join_type(),
-        None => plan.downcast_ref::<PiecewiseMergeJoinExec>()?.join_type(),
+    let does = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        if join.null_aware {
+            return Some(1);
+        }
+        *join.partition_mode() == PartitionMode::CollectLeft && remembers(*join.join_type())
+    } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        remembers(*join.join_type())
+    } else {
+        remembers(plan.downcast_ref::<PiecewiseMergeJoinExec>()?.join_type())
     };
-    let remembers = matches!(
-        join_type,
-        JoinType::Left | JoinType::Full | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark
-    );
-    remembers.then_some(1)
+    does.then_some(1)
+}
+
+fn remembers(join_type: JoinType) -> bool {
+    use JoinType as T;
+    matches!(join_type, T::Left | T::Full | T::LeftSemi | T::LeftAnti | T::LeftMark)
 }
