@@ -6,8 +6,8 @@
 //! ```
 //!
 //! In a small chamber many operators side by side hold more than the pool can count (what Parquet decodes into, what
-//! merges read ahead): TPC-H Q9 at SF10 with two partitions came to 1 046 MB on a machine of 1 GiB, and to 614 MB in one
-//! partition, in the same time.
+//! merges read ahead): TPC-H Q9 at SF10 with two partitions came to 1 046 MB on a machine of 1 GiB, and to 908 MB in one
+//! partition, in less time.
 
 use std::{
     sync::{
