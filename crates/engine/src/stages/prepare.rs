@@ -126,8 +126,8 @@ fn gathered(side: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
     Arc::clone(inner.map_or(side, CoalescePartitionsExec::input))
 }
 
-/// Whether sending the left side whole to every task is right, and known to be cheap. Stricter than Ballista's own
-/// question, so that what is left to it is never parted again.
+/// Whether sending the left side whole to every task is right, and known to be cheap. Ballista, which asks again, is told a
+/// size under which all of these are ([`largest_broadcast`]).
 fn can_be_broadcast(join: &HashJoinExec, bytes_max: usize) -> bool {
     let probe_driven = matches!(
         join.join_type(),

@@ -166,9 +166,12 @@ impl Board {
         };
         let key = task_key(&id);
         let body = encode_proto(key.as_ref(), task)?;
-        // At once: nobody waits for the text.
-        let (_, is_new) = futures::try_join!(for_people, self.create(&key, body.clone()))?;
-        Ok(is_new.then_some(body))
+        // At once: nobody waits for the text, and no query fails for it.
+        let (told, is_new) = futures::join!(for_people, self.create(&key, body.clone()));
+        if let Err(error) = told {
+            tracing::debug!(%error, "a fragment's text could not be written");
+        }
+        Ok(is_new?.then_some(body))
     }
 
     /// One attempt's task object. 1 GET.
