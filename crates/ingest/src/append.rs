@@ -102,7 +102,7 @@ impl Ingest {
         let was_used = key.is_some_and(|key| start.base.knows_key(&options.principal, key));
         let written = if was_used {
             // Nothing will be written: only whether the rows are the same is open.
-            let digest = payload::digest(intake, source).await;
+            let digest = payload::digest(&self.cores, intake, source).await;
             let confirmed = start.confirm.wait().await;
             digest.and_then(|written| confirmed.map(|()| written))
         } else {

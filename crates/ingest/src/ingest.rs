@@ -7,7 +7,7 @@ use apiary_cell::CellFormat;
 use apiary_core::TxnId;
 use apiary_ledger::{Frames, Registry, Snapshot, delta_schema};
 
-use crate::{Result, pipeline::Pipeline, shaper::Sizes};
+use crate::{Result, pipeline::Pipeline, shaper::Sizes, work::Cores};
 
 /// Plain settings of a writer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,13 +26,14 @@ pub struct Ingest {
     pub(crate) registry: Registry,
     pub(crate) frames: Frames,
     pub(crate) settings: Arc<IngestSettings>,
+    pub(crate) cores: Cores,
 }
 
 impl Ingest {
     /// A writer over `bucket`.
     #[must_use]
     pub fn new(bucket: Bucket, registry: Registry, frames: Frames, settings: IngestSettings) -> Self {
-        Self { bucket, registry, frames, settings: Arc::new(settings) }
+        Self { bucket, registry, frames, settings: Arc::new(settings), cores: Cores::all() }
     }
 
     /// A new transaction's id.
@@ -45,6 +46,6 @@ impl Ingest {
         let storage = delta_schema::storage_schema(&snapshot.schema)?;
         let format = CellFormat::new(&snapshot.schema, &storage);
         let sizes = Sizes::for_chamber(self.settings.chamber_bytes);
-        Pipeline::new(&self.bucket, snapshot.folder(), txn, format, sizes)
+        Pipeline::new(&self.bucket, &self.cores, snapshot.folder(), txn, format, sizes)
     }
 }

@@ -24,6 +24,7 @@ mod schema;
 mod shaper;
 mod verify;
 mod verify_colony;
+mod work;
 
 pub use append::{AppendOptions, WriteReport};
 pub use compact::CompactReport;

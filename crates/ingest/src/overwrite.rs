@@ -74,7 +74,7 @@ impl Ingest {
             _ => Ok(()),
         };
         let written = if was_used {
-            payload::digest(intake, &mut source).await
+            payload::digest(&self.cores, intake, &mut source).await
         } else {
             payload::write_all(&mut pipeline, intake, &mut source, &mut Confirm::none(), admit).await
         };

@@ -1,6 +1,6 @@
 //! A payload on its way into cells: fit, hash, split, push.
 
-use std::mem;
+use std::{mem, slice};
 
 use apiary_cell::partition::{self, PartitionValues};
 use apiary_ledger::{CellEntry, Snapshot, partition_text};
@@ -13,8 +13,9 @@ use futures::{Stream, StreamExt};
 use crate::{
     Conformer, Result,
     digest::PayloadDigest,
-    pipeline::{Pipeline, ended_early},
+    pipeline::Pipeline,
     shaper::PartitionText,
+    work::{Cores, Running, Size},
 };
 
 /// What a payload became.
@@ -119,18 +120,16 @@ impl Intake {
     }
 }
 
-/// Takes one batch through `intake`, on a thread that may work for long.
-async fn take(mut intake: Intake, batch: RecordBatch) -> Result<(Intake, Vec<(PartitionText, RecordBatch)>)> {
-    let taken = tokio::task::spawn_blocking(move || {
-        let parts = intake.take(&batch);
-        (intake, parts)
-    });
-    let (intake, parts) = taken.await.map_err(ended_early)?;
-    Ok((intake, parts?))
+/// Takes one batch through `intake`.
+fn take(cores: &Cores, mut intake: Intake, batch: RecordBatch) -> Running<(Intake, Vec<(PartitionText, RecordBatch)>)> {
+    cores.run(Size::of_rows(slice::from_ref(&batch)), move || {
+        let parts = intake.take(&batch)?;
+        Ok((intake, parts))
+    })
 }
 
 /// Reads the whole of `source` for its digest alone.
-pub(crate) async fn digest<S>(mut intake: Intake, source: &mut Source<S>) -> Result<Written>
+pub(crate) async fn digest<S>(cores: &Cores, mut intake: Intake, source: &mut Source<S>) -> Result<Written>
 where
     S: Stream<Item = Result<RecordBatch>> + Send + Unpin,
 {
@@ -138,7 +137,7 @@ where
     while let Some(batch) = source.next().await {
         let batch = batch?;
         rows += batch.num_rows() as u64;
-        (intake, _) = take(intake, batch).await?;
+        (intake, _) = take(cores, intake, batch).await?;
     }
     Ok(Written { cells: Vec::new(), rows, digest: intake.digest.map(PayloadDigest::finish) })
 }
@@ -165,7 +164,7 @@ where
         if confirm.is_over() {
             source.forget();
         }
-        let (back, parts) = take(intake, batch).await?;
+        let (back, parts) = take(pipeline.cores(), intake, batch).await?;
         intake = back;
         for (values, rows) in parts {
             admit(&values)?;

@@ -7,41 +7,35 @@
 //! sizes allow, the groups being encoded, and the cells being uploaded. Every cell has a name made of the
 //! transaction's id, so whatever goes wrong the writer knows what to delete.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    thread,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 use apiary_bucket::{Bucket, layout};
-use apiary_cell::{CellFormat, CellWriter, EncodedGroup, GroupEncoder};
+use apiary_cell::{CellFormat, CellWriter, EncodedCell, EncodedGroup, GroupEncoder};
 use apiary_core::{TxnId, failpoint};
 use apiary_ledger::{CellEntry, CellFacts, CellId};
 use arrow::array::RecordBatch;
 use futures::{StreamExt, stream::FuturesOrdered};
-use tokio::{
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     IngestError, Result,
     limits::{CELLS_MAX, CLEANUP_TIME_MAX, ENCODERS_MAX, UPLOAD_TIME_MAX, UPLOADS_MAX},
     shaper::{PartId, PartitionText, Shaper, Sizes},
+    work::{Cores, Running, Size},
 };
-
-type Encoding = JoinHandle<Result<(PartId, EncodedGroup)>>;
 
 /// One transaction's way into the bucket.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     bucket: Bucket,
+    cores: Cores,
     folder: String,
     txn: TxnId,
     format: CellFormat,
     encoder: GroupEncoder,
     encoders_max: usize,
     shaper: Shaper,
-    encoding: FuturesOrdered<Encoding>,
+    encoding: FuturesOrdered<Running<(PartId, EncodedGroup)>>,
     open: HashMap<PartId, CellWriter>,
     uploads: JoinSet<Result<CellEntry>>,
     named: usize,
@@ -50,15 +44,22 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     /// Nothing written yet of transaction `txn` to the frame in `folder`.
-    pub(crate) fn new(bucket: &Bucket, folder: &str, txn: TxnId, format: CellFormat, sizes: Sizes) -> Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+    pub(crate) fn new(
+        bucket: &Bucket,
+        cores: &Cores,
+        folder: &str,
+        txn: TxnId,
+        format: CellFormat,
+        sizes: Sizes,
+    ) -> Result<Self> {
         Ok(Self {
             bucket: bucket.clone(),
+            cores: cores.clone(),
             folder: folder.to_owned(),
             txn,
             encoder: GroupEncoder::new(&format)?,
             format,
-            encoders_max: cores.min(ENCODERS_MAX),
+            encoders_max: cores.count().min(ENCODERS_MAX),
             shaper: Shaper::new(sizes),
             encoding: FuturesOrdered::new(),
             open: HashMap::new(),
@@ -66,6 +67,11 @@ impl Pipeline {
             named: 0,
             done: Vec::new(),
         })
+    }
+
+    /// Where its work runs.
+    pub(crate) fn cores(&self) -> &Cores {
+        &self.cores
     }
 
     /// Takes rows of one partition. Returns when there is room for more.
@@ -103,13 +109,13 @@ impl Pipeline {
             self.take_encoded().await?;
         }
         let encoder = self.encoder.clone();
-        self.encoding.push_back(tokio::task::spawn_blocking(move || Ok((part, encoder.encode(&rows)?))));
+        self.encoding.push_back(self.cores.run(Size::of_rows(&rows), move || Ok((part, encoder.encode(&rows)?))));
         Ok(())
     }
 
     async fn take_encoded(&mut self) -> Result<()> {
         let Some(encoded) = self.encoding.next().await else { return Ok(()) };
-        let (part, group) = encoded.map_err(ended_early)??;
+        let (part, group) = encoded?;
         let cell = match self.open.entry(part) {
             Entry::Occupied(cell) => cell.into_mut(),
             Entry::Vacant(place) => place.insert(CellWriter::new(&self.format)?),
@@ -135,7 +141,9 @@ impl Pipeline {
         self.named += 1;
         let (bucket, folder, txn) = (self.bucket.clone(), self.folder.clone(), self.txn);
         let partition_values = self.shaper.values(part).clone();
-        self.uploads.spawn(async move { upload(&bucket, &folder, txn, n, cell, partition_values).await });
+        let size = Size::of(cell.encoded_bytes(), self.format.schema.fields().len());
+        let finished = self.cores.run(size, move || Ok(cell.finish(&txn, n)?));
+        self.uploads.spawn(async move { upload(&bucket, &folder, txn, n, finished, partition_values).await });
         Ok(())
     }
 
@@ -171,10 +179,10 @@ async fn upload(
     folder: &str,
     txn: TxnId,
     n: usize,
-    cell: CellWriter,
+    finished: Running<EncodedCell>,
     partition_values: PartitionText,
 ) -> Result<CellEntry> {
-    let cell = tokio::task::spawn_blocking(move || cell.finish(&txn, n)).await.map_err(ended_early)??;
+    let cell = finished.await?;
     let key = layout::cell(folder, &txn, n);
     let size_bytes = cell.bytes.len() as u64;
     let put = timeout(UPLOAD_TIME_MAX, bucket.put(&key, cell.bytes)).await;

@@ -120,11 +120,17 @@ fn entries(place: &Place, folder: &str, after: Option<&str>) -> Result<Vec<Entry
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
         Err(error) => return Err(fault(error)),
     };
+    let after_here = after.and_then(|after| after.strip_prefix(folder));
     let mut entries = Vec::new();
     for entry in listing {
         let entry = entry.map_err(fault)?;
+        let name = entry.file_name();
         // A name that is no text cannot be a key: someone else put it there.
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some(name) = name.to_str() else { continue };
+        // Most names of a large folder go here: nothing is made for them. A folder may still hold what comes after.
+        if after_here.is_some_and(|after| name <= after && !after.starts_with(name)) {
+            continue;
+        }
         let kind = entry.file_type().map_err(fault)?;
         let slash = if kind.is_dir() { "/" } else { "" };
         let ours = kind.is_dir() || kind.is_file();

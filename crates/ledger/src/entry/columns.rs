@@ -17,11 +17,29 @@ use serde_json::value::RawValue;
 use super::{bounds, strict::Word};
 use crate::{packed::Packer, value::ValueClass};
 
+/// What stands for: every bound is exact.
+pub(super) const NONE_INEXACT: &str = "{}";
+
 /// The columns of a frame that statistics may speak of, sorted by name.
 #[derive(Debug)]
 pub(super) struct Columns {
     names: Vec<String>,
     classes: Vec<Option<ValueClass>>,
+}
+
+/// Memory that reading one cell's statistics after the other's uses again, and what it read last: the cells of a frame
+/// mostly say the same of what is not exact.
+#[derive(Debug)]
+pub(super) struct Memory {
+    columns: Vec<Option<ColumnStats>>,
+    inexact: String,
+    loose: Vec<(usize, bool, bool)>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { columns: Vec::new(), inexact: NONE_INEXACT.to_owned(), loose: Vec::new() }
+    }
 }
 
 impl Columns {
@@ -32,19 +50,23 @@ impl Columns {
     }
 
     /// Reads statistics and the columns whose bounds are not exact; returns the rows.
-    pub(super) fn pack(
-        &self,
-        stats: &str,
-        inexact: &str,
-        to: &mut Packer,
-        columns: &mut Vec<Option<ColumnStats>>,
-    ) -> Result<u64, String> {
+    pub(super) fn pack(&self, stats: &str, inexact: &str, to: &mut Packer, memory: &mut Memory) -> Result<u64, String> {
+        let columns = &mut memory.columns;
         columns.clear();
         columns.resize(self.names.len(), None);
         let mut json = serde_json::Deserializer::from_str(stats);
         let rows = All(self, columns).deserialize(&mut json).and_then(|rows| json.end().map(|()| rows));
         let rows = rows.map_err(|error| error.to_string())?.ok_or("its statistics do not count its rows")?;
-        self.loosen(inexact, columns)?;
+        if memory.inexact != inexact {
+            memory.loose = self.loose(inexact)?;
+            inexact.clone_into(&mut memory.inexact);
+        }
+        for (at, min, max) in &memory.loose {
+            if let Some(column) = &mut columns[*at] {
+                column.min_exact &= !min;
+                column.max_exact &= !max;
+            }
+        }
         for (at, column) in columns.iter().enumerate().filter_map(|(at, column)| Some((at, column.as_ref()?))) {
             self.check(at, column, rows)?;
             to.column(at, column);
@@ -60,13 +82,15 @@ impl Columns {
         self.names.binary_search_by(|known| known.as_str().cmp(name)).ok()
     }
 
-    fn loosen(&self, inexact: &str, columns: &mut [Option<ColumnStats>]) -> Result<(), String> {
-        if inexact == "{}" {
-            return Ok(());
+    /// The columns whose bounds are not exact, and which of the two.
+    fn loose(&self, inexact: &str) -> Result<Vec<(usize, bool, bool)>, String> {
+        if inexact == NONE_INEXACT {
+            return Ok(Vec::new());
         }
         super::strict::check(inexact)?;
         let inexact: BTreeMap<Cow<'_, str>, Cow<'_, str>> =
             serde_json::from_str(inexact).map_err(|error| error.to_string())?;
+        let mut loose = Vec::new();
         for (name, word) in inexact {
             let (min, max) = match word.as_ref() {
                 "min" => (true, false),
@@ -74,12 +98,9 @@ impl Columns {
                 "both" => (true, true),
                 _ => return Err(format!("'{word}' is none of min, max, both")),
             };
-            if let Some(column) = self.place(&name, 0).and_then(|at| columns[at].as_mut()) {
-                column.min_exact &= !min;
-                column.max_exact &= !max;
-            }
+            loose.extend(self.place(&name, 0).map(|at| (at, min, max)));
         }
-        Ok(())
+        Ok(loose)
     }
 
     /// What must hold of any statistics.

@@ -5,12 +5,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_core::{CellStats, ColumnStats, StatValue};
+use apiary_core::{CellStats, StatValue};
 use arrow::datatypes::{Schema, SchemaRef};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Add, bounds, columns::Columns};
+use super::{
+    Add, bounds,
+    columns::{Columns, Memory, NONE_INEXACT},
+};
 use crate::{CellEntry, CellId, cell_entry::Shape, packed::Packer, partition_text, value::ValueClass};
 
 pub(crate) const SHA256_TAG: &str = "apiary.sha256";
@@ -89,7 +92,7 @@ impl CellReader {
             return refuse("has no checksum");
         };
         let mut packed = Packer::over(std::mem::take(&mut scratch.packed), &self.partition_values(add)?);
-        let rows = self.columns.pack(stats, add.inexact.unwrap_or("{}"), &mut packed, &mut scratch.columns);
+        let rows = self.columns.pack(stats, add.inexact.unwrap_or(NONE_INEXACT), &mut packed, &mut scratch.columns);
         let (packed, buffer) = packed.copied();
         scratch.packed = buffer;
         Ok(CellEntry {
@@ -127,7 +130,7 @@ impl CellReader {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     packed: Vec<u8>,
-    columns: Vec<Option<ColumnStats>>,
+    columns: Memory,
 }
 
 /// The parts of an `add` action that make a cell.
