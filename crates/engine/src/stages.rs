@@ -20,6 +20,7 @@
 
 mod fold;
 mod prepare;
+mod reduce;
 pub(crate) mod sizing;
 
 use std::{collections::HashMap, sync::Arc};
@@ -70,17 +71,26 @@ pub struct StagePlan {
     /// The stage in words or SQL, for people.
     pub sql: String,
     plan: Arc<dyn ExecutionPlan>,
+    /// The input whose keys alone it keeps, unless that is large (see `reduce`).
+    reduced_by: Option<u32>,
 }
 
 impl StagePlan {
-    fn new(plan: Arc<dyn ExecutionPlan>, id: usize, names: &FrameNames) -> Result<Self> {
+    fn new(Cut { id, plan, reduced_by }: Cut, names: &FrameNames) -> Result<Self> {
         let inputs = find_unresolved_shuffles(&plan).map_err(cannot_cut)?;
         let mut inputs: Vec<u32> = inputs.iter().map(|input| input.stage_id as u32).collect();
         inputs.sort_unstable();
         inputs.dedup();
         let tasks = plan.children().first().map_or(1, |child| child.output_partitioning().partition_count());
         let (sql, scan_bytes) = (fragment_sql::describe(&plan, names), sizing::scan_bytes(plan.as_ref()));
-        Ok(Self { id: id as u32, inputs, tasks: tasks as u32, scan_bytes, sql, plan })
+        let reduced_by = reduced_by.map(|id| id as u32);
+        Ok(Self { id: id as u32, inputs, tasks: tasks as u32, scan_bytes, sql, plan, reduced_by })
+    }
+
+    /// The input whose keys alone it keeps.
+    #[cfg(test)]
+    pub(crate) fn reduced_by(&self) -> Option<u32> {
+        self.reduced_by
     }
 
     /// Whether the rows of each partition have an order.
@@ -140,7 +150,11 @@ impl StagePlans {
     /// A stage that does the work of `folded` stages as well, inputs first, with its inputs' outputs filled in.
     pub(crate) fn resolve(&self, id: u32, folded: &[u32], locations: &Locations) -> Result<Arc<dyn ExecutionPlan>> {
         let find = |id| self.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")));
-        let mut plan = Arc::clone(&find(id)?.plan);
+        let stage = find(id)?;
+        let mut plan = Arc::clone(&stage.plan);
+        if stage.reduced_by.is_some_and(|by| written_by(by, locations) > reduce::REDUCING_BYTES_MAX) {
+            plan = reduce::without(&plan)?;
+        }
         for inner in folded.iter().rev() {
             plan = fold::unfold(plan, *inner as usize, &find(*inner)?.plan)?;
         }
@@ -166,7 +180,7 @@ impl StagePlans {
     pub fn encode(&self) -> Result<Bytes> {
         let entry = |stage: &StagePlan| {
             let plan = codec::encode_plan(Arc::clone(&stage.plan))?;
-            Ok(StageEntry { id: stage.id, plan, sql: stage.sql.clone() })
+            Ok(StageEntry { id: stage.id, plan, sql: stage.sql.clone(), reduced_by: stage.reduced_by.unwrap_or(0) })
         };
         let file = StagesFile {
             format: StagesFile::FORMAT,
@@ -184,7 +198,9 @@ impl StagePlans {
         codec::check_version(&file.engine_version)?;
         let stage = |entry: StageEntry| {
             let plan = codec::decode_plan(&entry.plan, context)?;
-            let stage = StagePlan::new(plan, entry.id as usize, &FrameNames::default())?;
+            let reduced_by = Some(entry.reduced_by as usize).filter(|id| *id > 0);
+            let cut = Cut { id: entry.id as usize, plan, reduced_by };
+            let stage = StagePlan::new(cut, &FrameNames::default())?;
             Ok(StagePlan { sql: entry.sql, ..stage })
         };
         let stages = file.stages.into_iter().map(stage).collect::<Result<Vec<_>>>()?;
@@ -221,6 +237,9 @@ struct StageEntry {
     plan: Bytes,
     #[prost(string, tag = "3")]
     sql: String,
+    /// 0: none.
+    #[prost(uint32, tag = "4")]
+    reduced_by: u32,
 }
 
 /// Cuts `plan`, which was made under [`crate::board_config`]. [`EngineError::CannotCut`] says why it cannot be; the
@@ -239,13 +258,14 @@ pub fn split(
     let schema = plan.schema();
     let job = JobId::new(query.to_string());
     let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));
+    let worth = reduce::worthwhile(plan.as_ref(), &grain);
     let (cutting, meant) = (config::broadcasting(options, largest)?, prepare::broadcasts([&plan]));
     let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, &cutting).map_err(cannot_cut)?;
-    let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as Arc<dyn ExecutionPlan> });
+    let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as _, reduced_by: None });
     let cut: Vec<Cut> = cut.collect();
     prepare::check_broadcasts(&meant, &prepare::broadcasts(cut.iter().map(|stage| &stage.plan))).map_err(cannot_cut)?;
-    let cut = fold::fold(cut, &job, &grain).map_err(cannot_cut)?;
-    let stages = cut.into_iter().map(|stage| StagePlan::new(stage.plan, stage.id, names));
+    let cut = reduce::reduce(fold::fold(cut, &job, &grain).map_err(cannot_cut)?, &worth).map_err(cannot_cut)?;
+    let stages = cut.into_iter().map(|cut| StagePlan::new(cut, names));
     let stages = stages.collect::<Result<Vec<_>>>()?;
     for stage in &stages {
         check_leaves(stage.plan.as_ref())?;
@@ -255,6 +275,12 @@ pub fn split(
     let plans = StagePlans { stages, schema, ordered, settings: config::differences(options), grain };
     check_size(&plans)?;
     Ok(plans)
+}
+
+/// Bytes that a stage wrote.
+fn written_by(stage: u32, locations: &Locations) -> u64 {
+    let pieces = locations.get(&(stage as usize)).into_iter().flat_map(HashMap::values).flatten();
+    pieces.filter_map(|piece| piece.partition_stats.num_bytes()).fold(0, u64::saturating_add)
 }
 
 fn cannot_cut(error: impl std::fmt::Display) -> EngineError {

@@ -5,4 +5,5 @@ mod chaos;
 mod colony;
 mod faults;
 mod fragments;
+mod reduced;
 mod statements;

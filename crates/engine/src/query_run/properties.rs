@@ -195,7 +195,7 @@ impl World {
 proptest! {
     #[test]
     fn whatever_happens_the_promises_hold_and_it_ends(shapes in shapes(), history in moves(), grain in 0..30u64) {
-        let mut world = World::new(shapes, Grain { task_bytes: grain, fold_bytes_max: 0 });
+        let mut world = World::new(shapes, Grain { task_bytes: grain, ..Grain::FINE });
         world.tell(Event::Start);
         for (step, pick) in history {
             world.play(step, pick);
@@ -212,7 +212,7 @@ proptest! {
         chance in any::<u64>(),
         grain in 0..30u64,
     ) {
-        let mut world = World::new(shapes, Grain { task_bytes: grain, fold_bytes_max: 0 });
+        let mut world = World::new(shapes, Grain { task_bytes: grain, ..Grain::FINE });
         world.tell(Event::Start);
         for (step, pick) in history {
             if world.run.is_ended() {

@@ -169,7 +169,7 @@ fn straggles(id: Attempt) -> Event {
 fn a_stage_has_as_many_tasks_as_its_inputs_wrote_bytes_for() {
     let scan = StageShape { scan_bytes: 25, ..shape(1, 6, &[]) };
     let shapes = vec![scan, shape(2, 6, &[1]), shape(3, 6, &[1, 2])];
-    let grain = Grain { task_bytes: 10, fold_bytes_max: 0 };
+    let grain = Grain { task_bytes: 10, ..Grain::FINE };
     let mut run = QueryRun::new(shapes.clone(), 9, grain);
     assert_eq!(run.on(Event::Start).len(), 1 + 3);
     let write = |stage, task, bytes| Event::TaskDone { stage, task, bytes };
@@ -189,7 +189,7 @@ fn a_stage_has_as_many_tasks_as_its_inputs_wrote_bytes_for() {
 fn stages_that_read_little_are_done_by_the_one_task_that_reads_them() {
     let shapes = vec![shape(1, 6, &[]), shape(2, 6, &[1]), shape(3, 6, &[2]), shape(4, 1, &[3])];
     let opened = |bytes: u64| {
-        let mut run = QueryRun::new(shapes.clone(), 9, Grain { task_bytes: 10, fold_bytes_max: 0 });
+        let mut run = QueryRun::new(shapes.clone(), 9, Grain { task_bytes: 10, ..Grain::FINE });
         let _ = run.on(Event::Start);
         run.on(Event::TaskDone { stage: 1, task: 0, bytes })
     };
@@ -202,7 +202,7 @@ fn stages_that_read_little_are_done_by_the_one_task_that_reads_them() {
 #[test]
 fn a_stage_with_other_inputs_folds_none_because_they_may_come_later() {
     let shapes = vec![shape(1, 1, &[]), shape(2, 1, &[]), shape(3, 1, &[1]), shape(4, 1, &[2, 3])];
-    let mut run = QueryRun::new(shapes, 9, Grain { task_bytes: 10, fold_bytes_max: 0 });
+    let mut run = QueryRun::new(shapes, 9, Grain { task_bytes: 10, ..Grain::FINE });
     assert_eq!(run.on(Event::Start).len(), 4);
     let third = Action::PublishStage { stage: 3, tasks: 1, folded: vec![] };
     assert_eq!(run.on(done(1, 0)), [third, publish(3, 0, 1)]);

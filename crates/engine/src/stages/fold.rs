@@ -48,6 +48,8 @@ use super::sizing::{Grain, scan_bytes};
 pub(super) struct Cut {
     pub(super) id: usize,
     pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// The stage that reduces it (see `reduce`).
+    pub(super) reduced_by: Option<usize>,
 }
 
 /// Fewer stages with the same answer, inputs first, counted from 1 again.
@@ -103,7 +105,8 @@ fn from_origin(copy: &Cut, origin: &UnresolvedShuffleExec, later: &[Cut]) -> Res
         }
         _ => Ok(Transformed::no(node)),
     };
-    let anew = |stage: &Cut| Ok(Cut { id: stage.id, plan: Arc::clone(&stage.plan).transform_up(&mut instead)?.data });
+    let anew =
+        |stage: &Cut| Ok(Cut { plan: Arc::clone(&stage.plan).transform_up(&mut instead)?.data, ..stage.clone() });
     let later = later.iter().map(anew).collect::<Result<Vec<_>>>()?;
     Ok(Some(later).filter(|_| !in_parts))
 }
@@ -218,7 +221,10 @@ fn renumbered(stages: Vec<Cut>, job: &JobId) -> Result<Vec<Cut>> {
         Some(renamed) => Ok(Transformed::yes(renamed)),
         None => Ok(Transformed::no(node)),
     };
-    let rename = |stage: Cut| Ok(Cut { id: ids[&stage.id], plan: stage.plan.transform_up(anew)?.data });
+    let rename = |stage: Cut| {
+        let reduced_by = stage.reduced_by.map(|id| ids[&id]);
+        Ok(Cut { id: ids[&stage.id], plan: stage.plan.transform_up(anew)?.data, reduced_by })
+    };
     stages.into_iter().map(rename).collect()
 }
 

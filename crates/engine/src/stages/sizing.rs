@@ -39,6 +39,12 @@ const TASK_BYTES: u64 = 16 << 20;
 /// What the tasks of a stage may read, all together, to spare the stage that would read it once.
 const FOLD_BYTES_MAX: u64 = 16 << 20;
 
+/// Rows whose dealing takes longer than a stage waits for another.
+const REDUCE_ROWS_MIN: usize = 250_000;
+
+/// A side that has so many times the rows of the other is reduced by it.
+const REDUCE_SHARE: usize = 4;
+
 /// Bytes that a value without a fixed width is taken to have.
 const TEXT_BYTES: u64 = 24;
 
@@ -49,17 +55,19 @@ pub struct Grain {
     pub task_bytes: u64,
     /// Bytes that all tasks of a stage together may read again to spare another stage; 0: none is spared.
     pub fold_bytes_max: u64,
+    /// Rows that a side of a join must have, at least, before it is reduced by the other; 0: whatever both sides have.
+    pub reduce_rows_min: usize,
 }
 
 impl Default for Grain {
     fn default() -> Self {
-        Self { task_bytes: TASK_BYTES, fold_bytes_max: FOLD_BYTES_MAX }
+        Self { task_bytes: TASK_BYTES, fold_bytes_max: FOLD_BYTES_MAX, reduce_rows_min: REDUCE_ROWS_MIN }
     }
 }
 
 impl Grain {
     /// As fine as can be, whatever it costs: for tests, whose frames are small.
-    pub const FINE: Self = Self { task_bytes: 0, fold_bytes_max: 0 };
+    pub const FINE: Self = Self { task_bytes: 0, fold_bytes_max: 0, reduce_rows_min: 0 };
 
     /// How many tasks a stage of so many partitions gets that reads so much.
     #[must_use]
@@ -74,6 +82,15 @@ impl Grain {
     /// Whether a stage that reads so much has one task, however many partitions.
     pub(crate) fn is_one_task(&self, bytes: u64) -> bool {
         bytes <= self.task_bytes && self.task_bytes > 0
+    }
+
+    /// Whether a side of so many rows should wait for one of so many, to deal only the rows that find a partner there.
+    pub(super) fn is_worth_reducing(&self, small: Option<usize>, large: Option<usize>) -> bool {
+        if self.reduce_rows_min == 0 {
+            return true;
+        }
+        let (Some(small), Some(large)) = (small, large) else { return false };
+        large >= self.reduce_rows_min && small.saturating_mul(REDUCE_SHARE) <= large
     }
 
     /// Whether reading `bytes` again in each of `tasks` tasks is cheaper than a stage.
@@ -116,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_stage_has_as_many_tasks_as_it_has_bytes_for() {
-        let grain = Grain { task_bytes: 10, fold_bytes_max: 0 };
+        let grain = Grain { task_bytes: 10, ..Grain::FINE };
         let tasks = [0, 1, 10, 11, 59, 60, 10_000].map(|bytes| grain.tasks(6, bytes));
         assert_eq!(tasks, [1, 1, 1, 2, 6, 6, 6]);
         assert_eq!([grain.tasks(0, 100), grain.tasks(1, 100)], [0, 1]);
@@ -141,8 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn a_side_is_reduced_by_one_much_smaller() {
+        let grain = Grain::default();
+        let worth = |small, large| grain.is_worth_reducing(Some(small), Some(large));
+        assert!(worth(0, REDUCE_ROWS_MIN) && worth(1_000_000, 4_000_000));
+        assert!(!worth(0, REDUCE_ROWS_MIN - 1) && !worth(1_000_001, 4_000_000) && !worth(usize::MAX, usize::MAX - 1));
+        assert!(!grain.is_worth_reducing(None, Some(1 << 40)) && !grain.is_worth_reducing(Some(1), None));
+        assert!(Grain::FINE.is_worth_reducing(None, None));
+    }
+
+    #[test]
     fn a_stage_is_spared_while_reading_again_is_cheap() {
-        let grain = Grain { task_bytes: 0, fold_bytes_max: 100 };
+        let grain = Grain { fold_bytes_max: 100, ..Grain::FINE };
         assert!(grain.spares_a_stage(50, 2) && grain.spares_a_stage(0, 9));
         assert!(!grain.spares_a_stage(51, 2));
         assert!(!grain.spares_a_stage(u64::MAX, 2));

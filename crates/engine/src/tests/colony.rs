@@ -214,7 +214,8 @@ impl Colony {
             }
             self.bucket.clock().sleep(Duration::from_millis(10)).await;
         }
-        let late = |key: &str| key.ends_with(".claim") || key.ends_with(".done") || key.contains("/out/");
+        let ends = [".claim", ".done", ".failed"];
+        let late = |key: &str| ends.iter().any(|end| key.ends_with(end)) || key.contains("/out/");
         let left = self.bucket.list(&prefix, None, 100).await.unwrap();
         assert!(left.iter().all(|object| late(&object.key)), "left behind: {left:?}");
         self.janitor().await;

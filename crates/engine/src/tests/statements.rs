@@ -231,7 +231,7 @@ async fn a_stage_reads_as_sql_where_it_can() {
 async fn rows_that_go_straight_to_the_client_come_in_tasks_by_their_bytes() {
     let mut colony = Colony::new();
     colony.fill().await;
-    colony.grain = Grain { task_bytes: 100_000, fold_bytes_max: 0 };
+    colony.grain = Grain { task_bytes: 100_000, ..Grain::FINE };
     let (query, _) = colony.cut("SELECT * FROM big", board_config(2)).await.unwrap();
     let tasks = query.plans.stages[0].scan_bytes.div_ceil(100_000) as usize;
     assert_eq!((query.plans.tasks_of_a_stream(), tasks > 2), (Some(tasks), true));

@@ -1,0 +1,96 @@
+//! Large sides of joins, reduced before they are dealt out.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ballista_core::{
+    JobId,
+    serde::scheduler::{
+        ExecutorMetadata, ExecutorOperatingSystemSpecification, ExecutorSpecification, PartitionId, PartitionLocation,
+        PartitionStats,
+    },
+};
+use datafusion::{physical_plan::displayable, prelude::SessionContext};
+
+use super::colony::Colony;
+use crate::{
+    Grain, StagePlans, board_config,
+    stages::{Locations, StagePlan},
+};
+
+const EXISTS: &str = "SELECT count(*) FROM t WHERE EXISTS (SELECT 1 FROM big WHERE big.id = t.v AND big.k <> t.k)";
+
+async fn cut(sql: &str, grain: Grain) -> StagePlans {
+    let mut colony = Colony::new();
+    colony.fill().await;
+    colony.grain = grain;
+    colony.cut(sql, board_config(3)).await.unwrap().0.plans
+}
+
+fn reduced(plans: &StagePlans) -> Vec<&StagePlan> {
+    plans.stages.iter().filter(|stage| stage.reduced_by().is_some()).collect()
+}
+
+/// What a stage does when the stage `by` has written so many bytes.
+fn resolved(plans: &StagePlans, id: u32, by: u32, bytes: u64) -> String {
+    let location = PartitionLocation {
+        map_partition_id: 0,
+        partition_id: PartitionId::new(&JobId::new("q".to_owned()), by as usize, 0),
+        executor_meta: ExecutorMetadata {
+            id: "n".to_owned(),
+            host: "h".to_owned(),
+            port: 0,
+            grpc_port: 0,
+            specification: ExecutorSpecification::default(),
+            os_info: ExecutorOperatingSystemSpecification::default(),
+        },
+        partition_stats: PartitionStats::new(Some(1), Some(1), Some(bytes)),
+        file_id: None,
+        is_sort_shuffle: false,
+    };
+    let locations = Locations::from([(by as usize, HashMap::from([(0, vec![location])]))]);
+    let plan = plans.resolve(id, &[], &locations).unwrap();
+    displayable(plan.as_ref()).indent(false).to_string()
+}
+
+#[tokio::test]
+async fn the_stage_of_the_large_side_waits_for_the_small_and_keeps_what_finds_a_partner() {
+    let plans = cut(EXISTS, Grain::FINE).await;
+    let stages = reduced(&plans);
+    let [large] = stages[..] else { panic!("{plans:#?}") };
+    let by = large.reduced_by().unwrap();
+    assert_eq!(large.inputs, [by], "{}", large.display());
+    assert!(by < large.id && plans.stage(by).unwrap().display().contains("frames/t"));
+    assert!(large.display().contains("frames/big") && large.display().contains("join_type=RightSemi"));
+    let join = plans.stages.iter().find(|stage| stage.inputs.contains(&large.id)).unwrap();
+    assert_eq!(join.inputs, [by, large.id], "both read what the small side wrote");
+}
+
+#[tokio::test]
+async fn a_small_side_that_is_not_small_reduces_nothing_and_a_successor_says_the_same() {
+    let plans = cut(EXISTS, Grain::FINE).await;
+    let context = SessionContext::new_with_config(board_config(1));
+    let runtime = apiary_query::runtime_for(&apiary_bucket::Bucket::in_memory()).unwrap();
+    let context = SessionContext::new_with_config_rt(context.copied_config(), runtime);
+    let again = StagePlans::decode(&plans.encode().unwrap(), &context.task_ctx()).unwrap();
+    for plans in [&plans, &again] {
+        let stages = reduced(plans);
+        let (id, by) = (stages[0].id, stages[0].reduced_by().unwrap());
+        assert!(resolved(plans, id, by, 16 << 20).contains("RightSemi"));
+        let whole = resolved(plans, id, by, (16 << 20) + 1);
+        assert!(!whole.contains("RightSemi") && whole.contains("SortShuffleWriter"), "{whole}");
+    }
+}
+
+#[tokio::test]
+async fn what_must_see_every_row_is_not_reduced() {
+    for sql in [
+        "SELECT t.id, big.h FROM t FULL JOIN big ON t.v = big.id",
+        "SELECT count(*) FROM t WHERE v NOT IN (SELECT k FROM big)",
+        "SELECT count(*) FROM (SELECT k, count(*) c FROM t GROUP BY k) a LEFT JOIN (SELECT k, count(*) c FROM big GROUP BY k) b ON a.k = b.k",
+    ] {
+        let plans = cut(sql, Grain::FINE).await;
+        assert!(reduced(&plans).is_empty(), "{sql}: {:#?}", Arc::new(plans));
+    }
+    let plans = cut(EXISTS, Grain::default()).await;
+    assert!(reduced(&plans).is_empty(), "60 000 rows are dealt faster than a stage waits");
+}
