@@ -13,7 +13,7 @@ use std::{
 };
 
 use apiary_cell::decoded_bytes;
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::DataType};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Semaphore;
 
@@ -22,13 +22,13 @@ use crate::{IngestError, Result, pipeline::ended_early};
 /// Bytes up to which work on them takes less time than a core should be kept from others.
 const SMALL_BYTES: u64 = 64 << 10;
 
-/// Columns up to which it does: each costs some µs, however few its bytes.
+/// Columns, those within columns counted, times batches up to which it does: each costs some µs, however few its bytes.
 const SMALL_COLUMNS: usize = 32;
 
 /// A piece of work under way, or done.
 pub(crate) type Running<T> = BoxFuture<'static, Result<T>>;
 
-/// The cores that all writes of a process share. Cheap to clone.
+/// The cores that all writes of one writer share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Cores {
     count: usize,
@@ -91,8 +91,14 @@ impl Size {
 
     /// Of work on these rows.
     pub(crate) fn of_rows(batches: &[RecordBatch]) -> Self {
-        let columns = batches.first().map_or(0, RecordBatch::num_columns);
-        Self::of(batches.iter().map(decoded_bytes).sum(), columns)
+        let fields = batches.first().map_or_else(Vec::new, |batch| batch.schema_ref().flattened_fields());
+        // What views point to does not count as theirs, and may be anything.
+        let has_views =
+            fields.iter().any(|field| matches!(field.data_type(), DataType::Utf8View | DataType::BinaryView));
+        let seen =
+            |batch: &RecordBatch| if has_views { batch.get_array_memory_size() as u64 } else { decoded_bytes(batch) };
+        let columns = fields.len();
+        Self::of(batches.iter().map(seen).sum(), columns.saturating_mul(batches.len()))
     }
 }
 
@@ -100,7 +106,10 @@ impl Size {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use arrow::{array::Int64Array, datatypes::Schema};
+    use arrow::{
+        array::{ArrayRef, Int64Array, StringViewArray},
+        datatypes::Schema,
+    };
 
     use super::*;
 
@@ -110,8 +119,12 @@ mod tests {
         assert_eq!((Size::of(1, SMALL_COLUMNS), Size::of(1, SMALL_COLUMNS + 1)), (Size::Small, Size::Large));
         let longs = |rows| Arc::new(Int64Array::from(vec![7; rows])) as _;
         let batch = RecordBatch::try_from_iter([("n", longs(100_000))]).unwrap();
-        assert_eq!(Size::of_rows(&[batch.slice(10, 100)]), Size::Small, "what it does not show does not count");
+        let small = batch.slice(10, 100);
+        assert_eq!(Size::of_rows(std::slice::from_ref(&small)), Size::Small, "what it does not show does not count");
         assert_eq!(Size::of_rows(&[batch]), Size::Large);
+        assert_eq!(Size::of_rows(&vec![small.clone(); SMALL_COLUMNS + 1]), Size::Large, "each batch costs something");
+        let text: ArrayRef = Arc::new(StringViewArray::from(vec!["x".repeat(1000); 100]));
+        assert_eq!(Size::of_rows(&[RecordBatch::try_from_iter([("t", text)]).unwrap()]), Size::Large);
         assert_eq!(Size::of_rows(&[RecordBatch::new_empty(Arc::new(Schema::empty()))]), Size::Small);
     }
 

@@ -105,7 +105,8 @@ impl<'a, K: LogKind, P: Proposal<K>> Flight<'a, K, P> {
         Flown { protocol, ending, members: self.members, shared: self.shared, deadline, at }
     }
 
-    /// Does one step. `None`: every member has left. An error is an end that needs no look at a fence.
+    /// Does one step. `None`: every member has left. An error is an end that needs no look at a fence, as far as those
+    /// are concerned who are still there.
     async fn act(&mut self, step: Step) -> Result<Option<Event>, Ending> {
         match step {
             Step::Read | Step::BackOff(_, Then::Read) => Ok(Some(self.next().await)),

@@ -24,7 +24,7 @@ pub(crate) type Answer<P> = (P, Result<Settled>);
 /// A flight whose slot is decided, but for the fence.
 pub(crate) struct Flown<K: LogKind, P> {
     pub(super) protocol: Protocol,
-    /// `None` while the fence is still to be looked for.
+    /// An end of those who stayed that needs no look at a fence; `None` while it is still to be looked for.
     pub(super) ending: Option<Ending>,
     pub(super) members: Vec<P>,
     pub(super) shared: Shared<K::Entry, P>,
@@ -55,28 +55,27 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
     }
 
     /// Looks for the fences, and gives everyone an answer.
-    pub(crate) async fn land(mut self, log: &Log<K>) -> Landed<K::Entry, P> {
-        let mut slots: Vec<Version> = self.shared.left.iter().map(|(_, version, _)| *version).collect();
-        slots.extend(self.shared.sent.as_ref().map(|sent| sent.read.head.version));
-        let clock = log.bucket.clock();
-        // Bounded by the protocol's own counter.
-        let ending = loop {
-            if let Some(ending) = self.ending {
-                break ending;
+    pub(crate) async fn land(self, log: &Log<K>) -> Landed<K::Entry, P> {
+        let sent = self.shared.sent.as_ref().map(|sent| sent.read.head.version);
+        let left = self.shared.left.iter();
+        let (ending, of_left) = match self.ending {
+            None => {
+                let slots: Vec<Version> = left.map(|(_, version, _)| *version).chain(sent).collect();
+                let ending = believe(log, self.protocol.clone(), &slots, self.deadline).await;
+                (ending, ending)
             }
-            let event = look_for_fences(log, &slots).await;
-            match self.protocol.on(&event, clock.monotonic() >= self.deadline) {
-                Step::End(ending) => break ending,
-                Step::BackOff(most_ms, _) => {
-                    clock.sleep(Duration::from_millis(log.bucket.rng().below(most_ms + 1))).await;
-                }
-                _ => break Ending::Unknown,
+            Some(ending @ (Ending::Cleaned | Ending::Unknown)) => (ending, ending),
+            // That end needs no look, but what was told to those who had left before does.
+            Some(ending) => {
+                let hangs = left.filter(|(_, _, answer)| hangs_on_a_fence(answer, sent.is_some()));
+                let slots: Vec<Version> = hangs.map(|(_, version, _)| *version).collect();
+                (ending, believe(log, Protocol::over(), &slots, self.deadline).await)
             }
         };
         if ending == Ending::Cleaned {
             self.delete_garbage(log).await;
         }
-        self.answer(ending)
+        self.answer(log, ending, of_left)
     }
 
     /// What was written below a fence says nothing to anyone, and should not be there.
@@ -92,21 +91,22 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
         }
     }
 
-    fn answer(mut self, ending: Ending) -> Landed<K::Entry, P> {
+    /// `ending` is for those who stayed; those who had left keep what they were told, unless `of_left` is that their
+    /// slots were cleaned away, or that nobody could tell.
+    fn answer(mut self, log: &Log<K>, ending: Ending, of_left: Ending) -> Landed<K::Entry, P> {
         let retries = self.protocol.retries();
+        let sent = self.shared.sent.is_some();
         let left = mem::take(&mut self.shared.left);
         let mut answers: Vec<Answer<P>> = Vec::with_capacity(left.len() + self.members.len());
         for (member, version, answer) in left {
-            let answer = match (ending, answer) {
-                (Ending::Cleaned, _) => Ok(Settled::Cleaned),
-                // The look at the fence failed.
+            let hangs = hangs_on_a_fence(&answer, sent);
+            let answer = match (of_left, answer) {
+                (Ending::Cleaned, _) if hangs || ending == Ending::Cleaned => Ok(Settled::Cleaned),
                 (Ending::Unknown, Ok(Settled::Committed { .. } | Settled::AlreadyApplied(_))) => {
-                    Err(self.unknown(member.id(), &format!("version {version}")))
+                    let (object, why) = (log.kind.key(version).to_string(), format!("version {version}"));
+                    Err(LedgerError::OutcomeUnknown { txn: member.id(), object, why })
                 }
-                // Something was sent, and what decided against it may itself lie below a fence.
-                (Ending::Unknown, _) if self.shared.sent.is_some() => {
-                    Err(self.unknown(member.id(), &format!("version {version}")))
-                }
+                (Ending::Unknown, _) if hangs => Err(self.unknown(member.id(), &format!("version {version}"))),
                 (_, Ok(Settled::Committed { version, .. })) => Ok(Settled::Committed { version, retries }),
                 (_, answer) => answer,
             };
@@ -121,12 +121,12 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
             answers.push((member, answer));
         }
         let mut read = mem::take(&mut self.shared.read);
-        match ending {
+        match of_left {
             Ending::CommittedHere => read.extend(self.shared.sent.take().map(|sent| sent.read)),
             Ending::Cleaned | Ending::Unknown => read.clear(),
             _ => {}
         }
-        Landed { answers, read, cleaned: ending == Ending::Cleaned }
+        Landed { answers, read, cleaned: of_left == Ending::Cleaned }
     }
 
     /// The answer of a member that stayed to the end.
@@ -159,6 +159,28 @@ impl<K: LogKind, P: Proposal<K>> Flown<K, P> {
     fn unknown(&self, txn: TxnId, why: &str) -> LedgerError {
         let object = self.shared.sent.as_ref().map(|sent| sent.key.to_string()).unwrap_or_default();
         LedgerError::OutcomeUnknown { txn, object, why: why.to_owned() }
+    }
+}
+
+/// Whether what a member was told when it left may be false if its slot was cleaned away: that it is in the log, or
+/// that what was sent is not.
+fn hangs_on_a_fence(answer: &Result<Settled>, sent: bool) -> bool {
+    sent || matches!(answer, Ok(Settled::Committed { .. } | Settled::AlreadyApplied(_)))
+}
+
+/// Looks for the fences of these slots until it is known what may be believed, or nobody could tell. Bounded by the
+/// protocol's own counter.
+async fn believe<K: LogKind>(log: &Log<K>, mut protocol: Protocol, slots: &[Version], deadline: Duration) -> Ending {
+    let clock = log.bucket.clock();
+    loop {
+        let event = look_for_fences(log, slots).await;
+        match protocol.on(&event, clock.monotonic() >= deadline) {
+            Step::End(ending) => return ending,
+            Step::BackOff(most_ms, _) => {
+                clock.sleep(Duration::from_millis(log.bucket.rng().below(most_ms + 1))).await;
+            }
+            _ => return Ending::Unknown,
+        }
     }
 }
 

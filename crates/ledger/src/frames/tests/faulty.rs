@@ -35,6 +35,12 @@ pub(super) enum Fault {
     BareConflict,
     /// The request does not arrive, or arrives much later (see [`Faulty::release_lost`]).
     Lost,
+    /// A rival's create arrives first (see [`Faulty::rival`]), this one is lost, and the answer is an error.
+    RivalThenLost,
+    /// A rival's create arrives first, this one is lost, and no answer ever comes.
+    RivalThenSilence,
+    /// A rival's create arrives first, and the answer is "the precondition failed".
+    RivalThenConflict,
 }
 
 /// The store. Clones are the same store.
@@ -44,6 +50,7 @@ pub(super) struct Faulty {
     script: Arc<Mutex<VecDeque<Fault>>>,
     sent: Arc<Mutex<Vec<Bytes>>>,
     lost: Arc<Mutex<Vec<(Path, Bytes)>>>,
+    rival: Arc<Mutex<Option<Bytes>>>,
 }
 
 impl Faulty {
@@ -57,12 +64,29 @@ impl Faulty {
         self.sent.lock().unwrap().clone()
     }
 
-    /// Lets every lost create arrive now.
-    pub(super) async fn release_lost(&self) {
+    /// Lets every lost create arrive now; how many of them won.
+    pub(super) async fn release_lost(&self) -> usize {
         let lost = std::mem::take(&mut *self.lost.lock().unwrap());
+        let mut won = 0;
         for (path, body) in lost {
-            let _ = self.create(&path, body).await;
+            won += usize::from(self.create(&path, body).await.is_ok());
         }
+        won
+    }
+
+    /// What a rival sends to the slot of the create that it is faster than.
+    pub(super) fn rival(&self, body: Bytes) {
+        *self.rival.lock().unwrap() = Some(body);
+    }
+
+    /// Whether the rival has not come yet.
+    pub(super) fn rival_waits(&self) -> bool {
+        self.rival.lock().unwrap().is_some()
+    }
+
+    /// Another store that holds the same.
+    pub(super) fn copy(&self) -> Self {
+        Self { inner: Arc::new(self.inner.fork()), ..Self::default() }
     }
 
     async fn create(&self, path: &Path, body: Bytes) -> Result<PutResult> {
@@ -87,6 +111,10 @@ impl ObjectStore for Faulty {
         let fault = self.script.lock().unwrap().pop_front().unwrap_or(Fault::None);
         let error = || Error::Generic { store: "faulty", source: "500".into() };
         let exists = || Error::AlreadyExists { path: path.to_string(), source: "409".into() };
+        if matches!(fault, Fault::RivalThenLost | Fault::RivalThenSilence | Fault::RivalThenConflict) {
+            let rival = self.rival.lock().unwrap().take().unwrap();
+            self.create(path, rival).await.unwrap();
+        }
         match fault {
             Fault::None => self.create(path, body).await,
             Fault::AppliedThenError => {
@@ -98,9 +126,14 @@ impl ObjectStore for Faulty {
                 Err(exists())
             }
             Fault::BareConflict => Err(exists()),
-            Fault::Lost => {
+            Fault::RivalThenConflict => Err(Error::Precondition { path: path.to_string(), source: "412".into() }),
+            Fault::Lost | Fault::RivalThenLost => {
                 self.lost.lock().unwrap().push((path.clone(), body));
                 Err(error())
+            }
+            Fault::RivalThenSilence => {
+                self.lost.lock().unwrap().push((path.clone(), body));
+                std::future::pending().await
             }
         }
     }
@@ -135,7 +168,7 @@ impl ObjectStore for Faulty {
 }
 
 /// Time passes only in waits, and those end at once. The wall clock stands still.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct QuickClock(Arc<AtomicU64>);
 
 impl Clock for QuickClock {

@@ -41,6 +41,12 @@ impl Lab {
         Self { frames: Frames::new(bucket.clone()), bucket, frame, rows: Mutex::default() }
     }
 
+    /// The same frame in a copy of its bucket, in another process.
+    pub(super) fn over_copy(&self, bucket: Bucket) -> Self {
+        let rows = Mutex::new(self.rows.lock().unwrap().clone());
+        Self { frames: Frames::new(bucket.clone()), bucket, frame: Arc::clone(&self.frame), rows }
+    }
+
     /// A cell of a transaction; `nulls` of its rows have no `n`.
     pub(super) fn cell(&self, txn: TxnId, n: u32, rows: &Rows, nulls: u64) -> CellEntry {
         let bound = Some(StatValue::Int(1));

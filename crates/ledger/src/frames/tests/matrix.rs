@@ -1,5 +1,7 @@
 //! Every field of the matrix of conflicts, in both orders, over a store that answers clearly and over stores that do
-//! not; and what is in the frame afterwards, compared with one transaction after the other.
+//! not, whether the winner was there before or came after the loser's put was sent; and what is in the frame afterwards, compared with one transaction after the other.
+
+use bytes::Bytes;
 
 use super::{
     lab::{Effect, Lab, Rows, partition, schema, word},
@@ -75,52 +77,115 @@ const TABLE: [(&str, &str); 15] = [
     ("vacuum", "cccccccc c c c d c c"),
 ];
 
-/// A frame with two cells in one partition and one in the other, and what wins there first.
-async fn lab_after(store: &Faulty, first: &str) -> (Lab, Arc<Snapshot>, Rows) {
-    let lab = Lab::new(over(store)).await;
-    for (n, row) in [(1, ("a", 1)), (2, ("a", 2)), (3, ("b", 3))] {
-        let base = lab.frames.snapshot(&lab.frame).await.unwrap();
-        lab.commit(&base, lab.append(id(n), row)).await.unwrap();
-    }
-    let base = lab.frames.snapshot(&lab.frame).await.unwrap();
-    let mut rows = lab.rows_in(&base, None);
-    let (theirs, effect) = make_one(&lab, first, id(10), &base);
-    // Another process.
-    let told = Frames::new(lab.bucket.clone()).commit(&lab.frame, Arc::clone(&base), theirs).await;
-    assert_eq!(word(&told), "commit", "{first}: {told:?}");
-    effect.apply(&mut rows);
-    (lab, base, rows)
+/// A frame with two cells in one partition. Made once; each field begins with a copy.
+struct Start {
+    store: Faulty,
+    lab: Lab,
+    base: Arc<Snapshot>,
 }
 
-async fn check(first: &str, mine: &str, wanted: char, faults: &[Fault]) {
-    let store = Faulty::default();
-    let (lab, base, mut rows) = lab_after(&store, first).await;
-    let (txn, effect) = make_one(&lab, mine, id(20), &base);
-    store.script(faults.to_vec());
-    let told = lab.commit(&base, txn.clone()).await;
-    let what = format!("{mine} after {first}, {faults:?}: {told:?}");
-    let word = word(&told);
-    assert_eq!(word.chars().next(), Some(wanted), "{what}");
-    if wanted == 'c' {
-        effect.apply(&mut rows);
+impl Start {
+    async fn new() -> Self {
+        let store = Faulty::default();
+        let lab = Lab::new(over(&store)).await;
+        for (n, row) in [(1, ("a", 1)), (2, ("a", 2))] {
+            let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+            lab.commit(&base, lab.append(id(n), row)).await.unwrap();
+        }
+        let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+        Self { store, lab, base }
     }
-    store.release_lost().await;
-    if [first, mine].contains(&"drop") && (first == "drop" || wanted == 'c') {
-        assert!(matches!(lab.cold().await, Err(LedgerError::Dropped { .. })), "{what}");
-        return;
+
+    /// A copy with a cell in the other partition, too. Who wrote that goes straight for the next slot.
+    async fn field(&self) -> Field {
+        let store = self.store.copy();
+        let lab = self.lab.over_copy(over(&store));
+        lab.commit(&self.base, lab.append(id(3), ("b", 3))).await.unwrap();
+        let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+        let rows = lab.rows_in(&base, None);
+        Field { store, lab, base, rows }
     }
-    for snapshot in [lab.cold().await.unwrap(), lab.frames.snapshot(&lab.frame).await.unwrap()] {
-        assert_eq!(lab.rows_in(&snapshot, None), rows, "{what}");
-        let changed = |name: &str| first == name || (mine == name && wanted == 'c');
-        assert_eq!(snapshot.schema, schema(changed("schema +"), changed("schema -")), "{what}");
-        let owner = snapshot.about.metadata.configuration.get("owner");
-        assert_eq!(owner.is_some(), changed("properties"), "{what}");
+}
+
+/// One field of the table.
+struct Field {
+    store: Faulty,
+    lab: Lab,
+    base: Arc<Snapshot>,
+    /// What must be there.
+    rows: Rows,
+}
+
+impl Field {
+    /// Another process has won; the entry that it wrote.
+    async fn after(start: &Start, first: &str) -> (Self, Bytes) {
+        let mut field = start.field().await;
+        let theirs = field.first(first);
+        let (frames, base) = (Frames::new(over(&field.store)), Arc::clone(&field.base));
+        let told = frames.commit(&field.lab.frame, base, theirs).await;
+        assert_eq!(word(&told), "commit", "{first}: {told:?}");
+        let wrote = field.store.sent().pop().unwrap();
+        (field, wrote)
     }
-    // Whoever comes back with the same transaction is told the same, and nothing more happens.
-    if wanted == 'c' {
-        assert!(matches!(lab.commit(&base, txn).await, Ok(CommitOutcome::Committed { .. })), "{what}");
-        assert_eq!(lab.rows_in(&lab.cold().await.unwrap(), None), rows, "{what}");
+
+    /// What wins, with this entry, waits until mine sends its put.
+    async fn overtaken_by(start: &Start, first: &str, entry: &Bytes) -> Self {
+        let mut field = start.field().await;
+        field.first(first);
+        field.store.rival(entry.clone());
+        field
     }
+
+    fn first(&mut self, name: &str) -> Transaction {
+        let (theirs, effect) = make_one(&self.lab, name, id(10), &self.base);
+        effect.apply(&mut self.rows);
+        theirs
+    }
+
+    async fn check(self, (first, mine, wanted): (&str, &str, char), faults: &[Fault]) {
+        let Self { store, lab, base, mut rows } = self;
+        let (txn, effect) = make_one(&lab, mine, id(20), &base);
+        store.script(faults.to_vec());
+        let overtaken = store.rival_waits();
+        let told = lab.commit(&base, txn.clone()).await;
+        let what = format!("{mine} after {first}, {faults:?}: {told:?}");
+        assert_eq!(word(&told).chars().next(), Some(wanted), "{what}");
+        assert!(!store.rival_waits(), "{what}");
+        if wanted == 'c' {
+            effect.apply(&mut rows);
+            let lost_one = CommitOutcome::Committed { version: Version(5), retries: 1 };
+            assert!(!overtaken || told.is_ok_and(|told| told == lost_one), "{what}");
+        }
+        assert_eq!(store.release_lost().await, 0, "{what}");
+        if [first, mine].contains(&"drop") && (first == "drop" || wanted == 'c') {
+            assert!(matches!(lab.cold().await, Err(LedgerError::Dropped { .. })), "{what}");
+            return;
+        }
+        for snapshot in [lab.cold().await.unwrap(), lab.frames.snapshot(&lab.frame).await.unwrap()] {
+            assert_eq!(lab.rows_in(&snapshot, None), rows, "{what}");
+            let changed = |name: &str| first == name || (mine == name && wanted == 'c');
+            assert_eq!(snapshot.schema, schema(changed("schema +"), changed("schema -")), "{what}");
+            let owner = snapshot.about.metadata.configuration.get("owner");
+            assert_eq!(owner.is_some(), changed("properties"), "{what}");
+        }
+        // Whoever comes back with the same transaction is told the same, and nothing more is sent.
+        if wanted == 'c' {
+            let sent = store.sent().len();
+            assert!(matches!(lab.commit(&base, txn).await, Ok(CommitOutcome::Committed { .. })), "{what}");
+            assert_eq!(store.sent().len(), sent, "{what}");
+        }
+    }
+}
+
+/// Every field: what came first, mine, and what mine is told.
+fn fields() -> Vec<(&'static str, &'static str, char)> {
+    let mut fields = Vec::new();
+    for (mine, wanted) in TABLE {
+        let wanted: Vec<char> = wanted.chars().filter(|c| *c != ' ').collect();
+        assert_eq!(wanted.len(), FIRST.len(), "{mine}");
+        fields.extend(FIRST.into_iter().zip(wanted).map(|(first, wanted)| (first, mine, wanted)));
+    }
+    fields
 }
 
 #[tokio::test]
@@ -133,14 +198,32 @@ async fn every_field_of_the_matrix_holds_whatever_the_store_answers() {
         &[Fault::Lost],
         &[Fault::Lost, Fault::BareConflict, Fault::AppliedThenError],
     ];
-    for (mine, wanted) in TABLE {
-        let wanted: Vec<char> = wanted.chars().filter(|c| *c != ' ').collect();
-        assert_eq!(wanted.len(), FIRST.len(), "{mine}");
-        for (first, wanted) in FIRST.into_iter().zip(wanted) {
-            // Who fails never gets to a put.
-            for faults in stores.into_iter().take(if wanted == 'c' { stores.len() } else { 1 }) {
-                check(first, mine, wanted, faults).await;
-            }
+    let start = Start::new().await;
+    for field in fields() {
+        // Who fails never gets to a put.
+        for faults in stores.into_iter().take(if field.2 == 'c' { stores.len() } else { 1 }) {
+            Field::after(&start, field.0).await.0.check(field, faults).await;
+        }
+    }
+}
+
+/// Mine finds its slot free and sends its put; the winner comes before the answer, or after the first of two.
+#[tokio::test]
+async fn every_field_of_the_matrix_holds_when_the_winner_comes_after_my_put_was_sent() {
+    let stores: [&[Fault]; 4] = [
+        &[Fault::RivalThenLost],
+        &[Fault::RivalThenConflict],
+        &[Fault::Lost, Fault::RivalThenConflict],
+        &[Fault::BareConflict, Fault::RivalThenSilence],
+    ];
+    let start = Start::new().await;
+    let mut entries = BTreeMap::new();
+    for first in FIRST {
+        entries.insert(first, Field::after(&start, first).await.1);
+    }
+    for field in fields() {
+        for faults in stores {
+            Field::overtaken_by(&start, field.0, &entries[field.0]).await.check(field, faults).await;
         }
     }
 }
@@ -164,9 +247,9 @@ async fn who_is_doomed_is_aborted_whatever_it_does() {
 
 #[tokio::test]
 async fn a_store_that_never_decides_aborts_every_kind_and_its_late_puts_lose() {
+    let start = Start::new().await;
     for (mine, _) in TABLE {
-        let store = Faulty::default();
-        let (lab, base, rows) = lab_after(&store, "vacuum").await;
+        let Field { store, lab, base, rows } = Field::after(&start, "vacuum").await.0;
         let (txn, _) = make_one(&lab, mine, id(20), &base);
         // One for the slot that the last writer goes straight for, or for the first seal.
         store.script(vec![Fault::Lost; 13]);
@@ -178,8 +261,7 @@ async fn a_store_that_never_decides_aborts_every_kind_and_its_late_puts_lose() {
 
 #[tokio::test]
 async fn a_rewrite_is_told_which_cells_to_run_again_and_comes_back_with_the_rest_done() {
-    let store = Faulty::default();
-    let (lab, base, _) = lab_after(&store, "compact a").await;
+    let Field { lab, base, .. } = Field::after(&Start::new().await, "compact a").await.0;
     let mut txn = lab.delete(id(20), &base, ("a", 1));
     let merged = CellId { txn: id(10), n: 0 }.path();
     let told = lab.commit(&base, txn.clone()).await.unwrap();
@@ -198,8 +280,7 @@ async fn a_rewrite_is_told_which_cells_to_run_again_and_comes_back_with_the_rest
 
 #[tokio::test]
 async fn a_rewrite_follows_its_cells_through_two_compactions_and_an_append() {
-    let store = Faulty::default();
-    let (lab, base, _) = lab_after(&store, "compact a").await;
+    let Field { lab, base, .. } = Field::after(&Start::new().await, "compact a").await.0;
     let other = Frames::new(lab.bucket.clone());
     let middle = other.snapshot(&lab.frame).await.unwrap();
     other.commit(&lab.frame, middle, lab.append(id(11), ("a", 7))).await.unwrap();

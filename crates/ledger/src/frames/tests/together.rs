@@ -1,8 +1,15 @@
 //! Group commit: who shares an entry, who does not, and what each is told.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
+use apiary_bucket::layout;
+use apiary_core::Clock;
+use apiary_faults::{Fault as StoreFault, FaultStore, Op, Rule};
 use futures::future::join_all;
+use object_store::memory::InMemory;
 
 use super::{
     super::{committing::FrameProposal, line::choose},
@@ -149,14 +156,68 @@ async fn a_frame_that_is_dropped_tells_everyone_in_the_line() {
 async fn below_a_fence_nothing_is_acknowledged_and_nothing_is_left() {
     let (lab, base) = lab(&Faulty::default()).await;
     // The epoch was cleaned away under a sleeper: its slots look free.
-    let fence = apiary_bucket::layout::fence(&lab.frame.id, 0);
+    let fence = layout::fence(&lab.frame.id, 0);
     lab.bucket.put(&fence, bytes::Bytes::from_static(b"{}")).await.unwrap();
     let told = all(&lab, &base, (1..=3).map(|n| lab.append(id(n), ("a", n))).collect()).await;
     for told in &told {
         assert!(told.as_ref().is_err_and(|error| !matches!(error, LedgerError::Dropped { .. })), "{told:?}");
     }
-    let slot = apiary_bucket::layout::ledger_entry(&lab.frame.folder, Version(1));
+    let slot = layout::ledger_entry(&lab.frame.folder, Version(1));
     assert_eq!(lab.bucket.get(&slot).await.unwrap(), None);
+}
+
+/// Two fly together: the line's own past tells one that it is in the log, and what befalls the other ends the flight.
+async fn one_leaves_and_the_flight_ends_early(again: TxnId, reads: bool, fence: &str) -> [Result<CommitOutcome>; 2] {
+    let clock = QuickClock::default();
+    let store = FaultStore::new(Arc::new(InMemory::new()), 7, Arc::new(clock.clone()));
+    let bucket = Bucket::over(Arc::new(store.clone()), Arc::new(clock.clone()), Arc::new(SeededRng::new(7)));
+    let lab = Lab::new(bucket).await;
+    let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+    let one = |id| lab.append(id, ("a", 1)).with_idem(key("k", "d"));
+    assert_eq!(word(&lab.commit(&base, one(id(1))).await), "commit");
+    let slot = layout::ledger_entry(&lab.frame.folder, Version(2));
+    if reads {
+        // Too long ago to go straight for the next slot.
+        clock.sleep(Duration::from_secs(60)).await;
+        store.script(Rule::on(Op::Get, StoreFault::Error).keys(slot.as_ref()).forever());
+    } else {
+        store.script(Rule::on(Op::Create, StoreFault::Denied).keys(slot.as_ref()));
+    }
+    match fence {
+        "there" => {
+            // As after a cleanup: nothing is left that could tell.
+            for version in [0, 1].map(Version) {
+                lab.bucket.delete(&layout::ledger_entry(&lab.frame.folder, version)).await.unwrap();
+            }
+            lab.bucket.put(&layout::fence(&lab.frame.id, 0), bytes::Bytes::from_static(b"{}")).await.unwrap();
+        }
+        "unread" => {
+            let fences = layout::fence_prefix(&lab.frame.id);
+            store.script(Rule::on(Op::Get, StoreFault::Error).keys(&fences).forever());
+        }
+        _ => {}
+    }
+    let told = all(&lab, &base, vec![one(again), lab.append(id(3), ("a", 3))]).await;
+    told.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn who_left_a_flight_that_ends_early_is_told_nothing_before_its_fence_was_looked_for() {
+    let fences = ["none", "there", "unread"];
+    for (reads, fence) in [false, true].into_iter().flat_map(|reads| fences.map(|fence| (reads, fence))) {
+        for (again, known) in [(id(1), "commit"), (id(2), "applied")] {
+            let [left, stayed] = one_leaves_and_the_flight_ends_early(again, reads, fence).await;
+            let what = format!("{reads} {fence}: {left:?} {stayed:?}");
+            assert!(stayed.is_err_and(|error| error.kind() != ErrorKind::OutcomeUnknown), "{what}");
+            if fence == "none" {
+                assert_eq!(word(&left), known, "{what}");
+                continue;
+            }
+            let error = left.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{what}");
+            assert!(fence == "there" || error.to_string().contains("00000000000000000001.json"), "{what}");
+        }
+    }
 }
 
 #[test]
