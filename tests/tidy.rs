@@ -215,6 +215,41 @@ fn only_the_bucket_creates_objects() {
     assert!(wrong.is_empty(), "raw conditional puts outside the bucket: {wrong:?}");
 }
 
+/// Doors beside the decided create, and who may name them, test code as well: a folder, or a file by itself.
+const DOORS: &[(&str, &[&str])] = &[
+    // One try, whose outcome may be unknown: only who settles that by itself may ask for it.
+    ("put_if_absent_once", &["crates/bucket/", "crates/ledger/src/commit/flight.rs"]),
+    // Creates by another name. The local store's own tests ask for one.
+    ("copy_if_not_exists", &["crates/bucket/src/local/tests.rs"]),
+    ("rename_if_not_exists", &[]),
+    (
+        "CopyMode::Create",
+        &["crates/bucket/src/local.rs", "crates/faults/src/memory.rs", "crates/faults/src/store/calls.rs"],
+    ),
+    ("RenameTargetMode::Create", &[]),
+    // Nothing is replaced on a condition: the colony stands on creates alone. Both stores refuse it.
+    ("PutMode::Update", &["crates/bucket/src/local.rs", "crates/faults/src/memory.rs"]),
+];
+
+#[test]
+fn nothing_is_created_or_replaced_through_another_door() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path != "tests/tidy.rs") {
+        for (door, who) in DOORS {
+            let may = who.iter().any(|may| path == *may || (may.ends_with('/') && path.starts_with(may)));
+            if text.contains(door) && !may {
+                wrong.push(format!("{path}: {door}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "use Bucket::put_if_absent_decided: {wrong:#?}");
+    for (door, path) in DOORS.iter().flat_map(|(door, who)| who.iter().map(move |path| (door, path))) {
+        let is_used =
+            path.ends_with('/') || fs::read_to_string(root().join(path)).is_ok_and(|text| text.contains(door));
+        assert!(is_used, "{path} no longer names {door}: take it off DOORS");
+    }
+}
+
 #[test]
 fn paths_named_in_the_documents_exist() {
     let mut documents = vec![root().join("README.md"), root().join("ARCHITECTURE.md"), root().join("CONTRIBUTING.md")];

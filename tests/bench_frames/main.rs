@@ -160,7 +160,9 @@ impl Bench {
             (asked, tail) = (requests, Some((snapshot.tail(), snapshot.cells.len(), snapshot.version)));
         }
         let (tail, cells, version) = tail.ok_or("no round")?;
+        let first = times.first().copied();
         let mut told = spread(times);
+        told["first_ms"] = json!(first);
         told["requests"] = json!({"get": asked.gets, "list": asked.lists, "bytes_read": asked.bytes_read});
         told["tail"] = json!({"entries": tail.entries, "bytes": tail.bytes});
         (told["cells"], told["version"]) = (json!(cells), json!(version.0));
@@ -287,7 +289,9 @@ async fn overwrite(bench: &Bench, frame: &FrameRecord) -> Result<Value> {
 async fn measure(folder: &Path) -> Result<Value> {
     let bench = Bench::over(Bucket::open(&format!("file://{}", folder.canonicalize()?.display()))?);
     let frame = bench.record(FRAME).await?;
-    let mut told = json!({"memory": memory(&bench, &frame).await?, "open": bench.opens(&frame).await?});
+    // The first of these is the first of the process, too.
+    let mut told = json!({"open": bench.opens(&frame).await?});
+    told["memory"] = memory(&bench, &frame).await?;
     told["warm"] = warm(&bench, &frame).await?;
     told["plan"] = plans::plans(&bench).await?;
     told["append_small"] = appends(folder, SMALL).await?;

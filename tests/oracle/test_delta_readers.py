@@ -21,6 +21,7 @@ from apiary import Apiary
 
 from polars.testing import assert_frame_equal
 
+import every_type
 from colony import apiary
 from rows import assert_same_rows
 from tpch import TABLES
@@ -209,6 +210,67 @@ def test_a_frame_reads_right_through_its_checkpoint_alone(tmp_path: Path) -> Non
     lazy = pl.scan_delta(str(copy))
     assert lazy.filter(pl.col("id") >= 85).select(pl.len()).collect().item() == 5
     assert lazy.filter((pl.col("region") == "south") & (pl.col("id") < 30)).select(pl.len()).collect().item() == 10
+
+
+# Extremes in one cell, nothing but NULL in the next, one value in the last.
+PICKS: list[list[int | None]] = [[0, 1, 2, None], [None, None], [2]]
+
+
+def picked(cells: int) -> list[int | None]:
+    return [pick for cell in PICKS[:cells] for pick in cell]
+
+
+def with_every_type(ap: Apiary, columns: list[every_type.Column]) -> sdk.Frame:
+    frame = ap.create_hive("h").create_box("b").create_frame("t", every_type.schema(columns))
+    for cell in range(len(PICKS)):
+        frame.write(every_type.rows(len(picked(cell)), PICKS[cell], columns))
+    return frame
+
+
+def test_every_type_that_a_frame_takes_reads_right_elsewhere(tmp_path: Path) -> None:
+    storage = (tmp_path / "bucket").as_uri()
+    with Apiary("delta", storage=storage) as ap:
+        frame = with_every_type(ap, every_type.COLUMNS)
+        table = folder_of(storage, ap, "h.b.t")
+        every_type.is_spelled_right(table)
+        every_type.reads_right(table, picked(3), rows=frame.read().to_arrow())
+        frame.compact()
+        frame.checkpoint()
+        every_type.reads_right(table, picked(3), rows=frame.read().to_arrow())
+        for version in [1, 2, 3]:
+            every_type.reads_right(table, picked(version), version)
+
+
+@pytest.mark.parametrize("columns", every_type.GROUPS, ids=lambda columns: columns[0].name)
+def test_a_filter_on_every_type_finds_its_rows_elsewhere(tmp_path: Path, columns: list[every_type.Column]) -> None:
+    storage = (tmp_path / "bucket").as_uri()
+    with Apiary("delta", storage=storage) as ap:
+        frame = with_every_type(ap, columns)
+        table = folder_of(storage, ap, "h.b.t")
+        every_type.bounds_prune_right(table, picked(3), columns)
+        frame.compact()
+        frame.checkpoint()
+        every_type.bounds_prune_right(table, picked(3), columns)
+
+
+def test_an_older_version_within_retention_reads_right_after_a_vacuum(tmp_path: Path) -> None:
+    storage = (tmp_path / "bucket").as_uri()
+    with Apiary("delta", storage=storage) as ap:
+        frame = ap.create_hive("h").create_box("b").create_frame("t", every_type.schema())
+        table = folder_of(storage, ap, "h.b.t")
+        frame.write(every_type.rows(0, [0, 1, 2, None]))
+        replaced = frame.overwrite(every_type.rows(10, [1, 0])).version
+        # What the overwrite took away is a month old; what the merge takes away is not.
+        age(table, 30)
+        older = frame.write(every_type.rows(12, [None, 2])).version
+        frame.compact()
+        before = {file.name for file in Path(table, "cells").iterdir()}
+        frame.vacuum(run=True)
+        gone = before - {file.name for file in Path(table, "cells").iterdir()}
+        assert (len(before), len(gone)) == (4, 1), "the cell of the first version goes, and no other"
+        for version, picks in [(replaced, [1, 0]), (older, [1, 0, None, 2]), (None, [1, 0, None, 2])]:
+            every_type.reads_right(table, picks, version, None if version else frame.read().to_arrow())
+        assert frame.verify(deep=True).ok
 
 
 FOREIGN: dict[str, Callable[[str], object]] = {

@@ -35,6 +35,7 @@ const MUST_HAPPEN: &[&str] = &[
     "name was there",
     "name unknown",
     "sealed slots",
+    "shared entry",
     "fault AppliedThenError",
     "fault AppliedThenExists",
     "fault AppliedThenHang",
@@ -42,7 +43,9 @@ const MUST_HAPPEN: &[&str] = &[
     "fault BareConflict",
     "fault BarePrecondition",
     "fault Denied",
+    "fault DiskFull",
     "fault Error",
+    "fault Flipped",
     "fault Hang",
     "fault Late",
     "fault LateAndHang",
@@ -73,18 +76,23 @@ fn nothing_is_lost_doubled_or_invented_whatever_the_store_and_the_machines_do() 
         return assert_right(seed, &report);
     }
     let (first, seeds) = (number("APIARY_SIM_FIRST").unwrap_or(0), number("APIARY_SIM_SEEDS").unwrap_or(SEEDS));
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut counts, mut wrong): (BTreeMap<String, u64>, Vec<(u64, Report)>) = Default::default();
     for seed in first..first + seeds {
         let report = run(seed, Setting::WIDE);
-        assert_right(seed, &report);
-        for (what, count) in report.counts {
-            *counts.entry(what).or_default() += count;
+        for (what, count) in &report.counts {
+            *counts.entry(what.clone()).or_default() += count;
+        }
+        if !report.faults.is_empty() {
+            wrong.push((seed, report));
         }
     }
     println!("{seeds} seeds from {first}:");
     counts.iter().for_each(|(what, count)| println!("{count:>9} {what}"));
+    wrong.iter().skip(1).for_each(|(seed, report)| println!("seed {seed} is wrong: {:#?}", report.faults));
+    wrong.iter().take(1).for_each(|(seed, report)| assert_right(*seed, report));
     if seeds >= SEEDS {
-        let missing: Vec<_> = MUST_HAPPEN.iter().filter(|what| !counts.contains_key(**what)).collect();
+        let never = |what: &str| counts.get(what).is_none_or(|count| *count == 0);
+        let missing: Vec<_> = MUST_HAPPEN.iter().filter(|what| never(what)).collect();
         assert!(missing.is_empty(), "never happened: {missing:?}");
     }
 }

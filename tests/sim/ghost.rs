@@ -136,6 +136,11 @@ impl Ghost {
 }
 
 impl GhostLog {
+    /// Entries that hold more than one transaction.
+    pub(crate) fn shared(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.txns.len() > 1).count()
+    }
+
     fn take(&mut self, version: u64, body: &Bytes, moment: u64) -> Result<(), String> {
         let next = self.entries.len() as u64;
         if version < next {

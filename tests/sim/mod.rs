@@ -17,12 +17,16 @@
 //! an entry that says so. The judge is the [`ghost`], which stands below the faults and sees what the store really
 //! held, and [`apiary_tests::linear`].
 //!
+//! A machine has up to four appends in hand at once, so that they share entries; transfers and swaps come one by one.
+//! Among the faults are bits that are read wrong; [`flips`] deals those out one by one.
+//!
 //! The same seed gives the same trace, to the last call. `APIARY_SIM_SEEDS` runs more seeds than the usual 200,
 //! `APIARY_SIM_FIRST` begins elsewhere, `APIARY_SIM_SEED` runs one and prints its trace. A seed that ever failed
 //! stays, by name, in [`cases`].
 
 mod cases;
 mod clock;
+mod flips;
 mod frozen;
 mod ghost;
 mod image;

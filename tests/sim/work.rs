@@ -7,6 +7,7 @@ use apiary_core::{Rng, TxnId, within};
 use apiary_ledger::{CellEntry, IdempotencyKey, Scope, Snapshot, Transaction, VacuumOptions};
 use apiary_tests::linear::Told;
 use bytes::Bytes;
+use futures::future::join_all;
 
 use super::{
     node::Node,
@@ -16,6 +17,9 @@ use super::{
 
 /// The shortest time for which a log may be kept.
 const LOG_RETENTION_MIN: Duration = Duration::from_secs(3600);
+
+/// Appends that one coordinator may have in hand at once.
+const APPENDS_AT_ONCE: u64 = 4;
 
 /// How often a transfer is tried again after a conflict.
 const TRANSFER_TRIES: usize = 3;
@@ -30,12 +34,15 @@ pub(crate) fn key_of(request: i64) -> String {
 }
 
 impl Node {
-    /// One operation of a coordinator.
+    /// One operation of a coordinator, or some appends at once, which may then share an entry.
     pub(crate) async fn serve(&self) {
         let ways = if self.world.wide { 13 } else { 10 };
         match self.rng.below(ways) {
             0..=2 => self.transfer().await,
-            3..=6 => self.add().await,
+            3..=6 => {
+                let more = if self.world.wide { self.rng.below(APPENDS_AT_ONCE) } else { 0 };
+                join_all((0..=more).map(|_| self.add())).await;
+            }
             7 | 8 => self.swap().await,
             10.. => self.change_names().await,
             _ => {

@@ -41,7 +41,8 @@ pub(crate) enum Sabotage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) sabotage: Option<Sabotage>,
-    /// Names change, too, and logs are cleaned; seeds that were wrong before there was that stay as they were.
+    /// Names change, too, logs are cleaned, appends come together; seeds that were wrong before there was that stay as
+    /// they were.
     pub(crate) wide: bool,
 }
 
@@ -105,7 +106,8 @@ impl World {
         if rng.below(4) == 0 {
             self.store.pages_of(2 + rng.below(5) as usize);
         }
-        self.store.deal(usual(per_mille));
+        let usual = || usual(per_mille, self.wide);
+        self.store.deal(usual());
         for _ in 0..rng.below(6) + 6 * rough {
             let moment = RETENTION / 2 * rng.below(4) as u32 + Duration::from_millis(rng.below(10_000));
             self.clock.sleep(moment.saturating_sub(self.clock.monotonic())).await;
@@ -114,7 +116,7 @@ impl World {
             self.count("outage");
             self.clock.sleep(Duration::from_millis(rng.below(if rng.below(2) == 0 { 8_000 } else { 900_000 }))).await;
             self.tell("the outage is over".to_owned());
-            self.store.deal(usual(per_mille));
+            self.store.deal(usual());
         }
     }
 
@@ -203,9 +205,10 @@ impl World {
         }
         for folder in self.ghost.folders() {
             let folder = &folder;
-            let (seals, again) = self.ghost.log(folder, |log| (log.seals, log.again));
+            let (seals, again, shared) = self.ghost.log(folder, |log| (log.seals, log.again, log.shared()));
             *counts.entry("sealed slots".to_owned()).or_default() += seals as u64;
             *counts.entry("slots won again".to_owned()).or_default() += again as u64;
+            *counts.entry("shared entry".to_owned()).or_default() += shared as u64;
         }
         counts
     }
@@ -227,8 +230,8 @@ impl World {
     }
 }
 
-/// What goes wrong on any day.
-fn usual(per_mille: u64) -> Option<Rates> {
+/// What goes wrong on any day; a wide world reads wrong bits and has full disks, too.
+fn usual(per_mille: u64, wide: bool) -> Option<Rates> {
     let rare = per_mille / 4;
     let rates = Rates::storm(per_mille)
         .late(Duration::from_secs(600))
@@ -239,6 +242,7 @@ fn usual(per_mille: u64) -> Option<Rates> {
         .with(rare, Fault::LateAndHang(Duration::ZERO))
         .with(rare, Fault::Denied)
         .with(rare, Fault::Truncated);
+    let rates = if wide { rates.with(rare, Fault::Flipped).with(rare, Fault::DiskFull) } else { rates };
     (per_mille > 0).then_some(rates)
 }
 

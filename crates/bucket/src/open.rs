@@ -133,10 +133,9 @@ fn open_remote(remote: &Remote) -> Result<Opened> {
             Scheme::Gcs => gcs(remote, patience),
             Scheme::Azure => azure(remote, patience),
         };
-        built.map_err(|error| BucketError::Uri {
-            uri: remote.shown(None),
-            why: error.to_string(),
-            hint: "check the uri's options and the environment".to_owned(),
+        built.map_err(|error| {
+            let (why, hint) = explain(remote.scheme, &error);
+            BucketError::Uri { uri: remote.shown(None), why, hint }
         })
     };
     let (work, first) = (build(&PATIENT)?, build(&IMPATIENT)?);
@@ -151,6 +150,35 @@ fn open_remote(remote: &Remote) -> Result<Opened> {
     let store = rooted(work.store, &remote.prefix);
     Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false, folder: None })
 }
+
+/// Why no store can be built, and what to type. The builders know nothing of the uri and of the environment.
+fn explain(scheme: Scheme, error: &object_store::Error) -> (String, String) {
+    let (store, why) = match error {
+        object_store::Error::Generic { store, source } => (*store, source.to_string()),
+        other => ("", other.to_string()),
+    };
+    let (why, hint) = match (scheme, store) {
+        // A word where a number, a time or yes or no belongs.
+        (Scheme::S3, "Config") => (why, "check the uri's options, and AWS_… in the environment"),
+        (Scheme::Gcs, "Config") => (why, "check the uri's options, and GOOGLE_… in the environment"),
+        (Scheme::Azure, "Config") => (why, "check the uri's options, and AZURE_… in the environment"),
+        (Scheme::S3, _) => (why, S3_KEY),
+        (Scheme::Gcs, _) => (why, GCS_KEY),
+        (Scheme::Azure, _) if why == "Account must be specified" => {
+            ("it names no storage account".to_owned(), AZURE_ACCOUNT)
+        }
+        (Scheme::Azure, _) => (why, AZURE_KEY),
+    };
+    (why, hint.to_owned())
+}
+
+const S3_KEY: &str = "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or add \
+                      ?access_key_id=…&secret_access_key=… to the uri";
+const GCS_KEY: &str = "set GOOGLE_APPLICATION_CREDENTIALS to the file of a key, or add \
+                       ?service_account=/path/to/key.json to the uri";
+const AZURE_ACCOUNT: &str = "set AZURE_STORAGE_ACCOUNT_NAME, or add ?account_name=… to the uri";
+const AZURE_KEY: &str = "check AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and AZURE_STORAGE_ENDPOINT, or \
+                         ?account_name=…&account_key=…&endpoint=… of the uri";
 
 fn rooted(store: Arc<dyn ObjectStore>, prefix: &str) -> Arc<dyn ObjectStore> {
     match object_store::path::Path::parse(prefix) {
@@ -246,4 +274,70 @@ fn azure(remote: &Remote, patience: &Patience) -> object_store::Result<Built> {
     let sources = [Name::AccessKey, Name::SasKey, Name::Token, Name::ClientSecret, Name::FederatedTokenFile];
     let has_credentials = sources.iter().any(|source| builder.get_config_value(source).is_some());
     Ok(Built { store: Arc::new(builder.build()?), endpoint, has_credentials })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said, with builders that know nothing of this machine's environment.
+    fn said<T: std::fmt::Debug>(scheme: Scheme, built: object_store::Result<T>) -> String {
+        let (why, hint) = explain(scheme, &built.unwrap_err());
+        format!("{why}; {hint}")
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_built_says_which_variables_and_options_to_set() {
+        use {AmazonS3ConfigKey as S3Name, AzureConfigKey as AzureName, GoogleConfigKey as GcsName};
+        let s3 = || AmazonS3Builder::new().with_bucket_name("b");
+        let gcs = || GoogleCloudStorageBuilder::new().with_bucket_name("b");
+        let azure = || MicrosoftAzureBuilder::new().with_container_name("c");
+        let ours = || azure().with_account("bees");
+        let perhaps = || (ClientConfigKey::AllowHttp, "perhaps");
+        let not_bool = "failed to parse \"perhaps\" as boolean; check the uri's options, and";
+        let table = [
+            (said(Scheme::S3, s3().with_access_key_id("k").build()), format!("Missing SecretAccessKey; {S3_KEY}")),
+            (said(Scheme::S3, s3().with_secret_access_key("s").build()), format!("Missing AccessKeyId; {S3_KEY}")),
+            (
+                said(Scheme::S3, s3().with_config(S3Name::Client(perhaps().0), perhaps().1).build()),
+                format!("{not_bool} AWS_… in the environment"),
+            ),
+            (
+                said(Scheme::Gcs, gcs().with_service_account_path("/nowhere/key.json").build()),
+                format!(
+                    "GCP credential error: Unable to open service account file from /nowhere/key.json: \
+                     No such file or directory (os error 2); {GCS_KEY}"
+                ),
+            ),
+            (
+                said(Scheme::Gcs, gcs().with_config(GcsName::Client(perhaps().0), perhaps().1).build()),
+                format!("{not_bool} GOOGLE_… in the environment"),
+            ),
+            (said(Scheme::Azure, azure().build()), format!("it names no storage account; {AZURE_ACCOUNT}")),
+            (
+                said(Scheme::Azure, ours().with_config(AzureName::Client(perhaps().0), perhaps().1).build()),
+                format!("{not_bool} AZURE_… in the environment"),
+            ),
+        ];
+        for (said, expected) in table {
+            assert_eq!(said, expected);
+        }
+        let said = said(Scheme::Azure, ours().with_access_key("s3cret!").build());
+        assert!(said.ends_with(AZURE_KEY) && !said.contains("s3cret"), "{said}");
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_built_is_named_without_its_secrets() {
+        let uris = [
+            ("s3://b/p?allow_http=perhaps&access_key_id=k&secret_access_key=s3cret", "AWS_… in the environment"),
+            ("gs://b/p?service_account_key=s3cret", "GOOGLE_APPLICATION_CREDENTIALS"),
+            ("az://c/p?account_name=a&account_key=s3cret!", "AZURE_STORAGE_ACCOUNT_KEY"),
+        ];
+        for (uri, advice) in uris {
+            let error = open(uri, &apiary_core::SeededRng::new(1), false).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(&uri[..8]) && error.hint().unwrap().contains(advice), "{said}");
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ use crate::{
     LedgerError, Result,
     fence::{Moment, Vouch},
     header::{Head, Header, Place},
+    sum,
 };
 
 /// Hits one by one before the reader asks for a list: a writer that lost a few races needs none.
@@ -155,6 +156,7 @@ impl<K: LogKind> Log<K> {
         if body.len() > ENTRY_BYTES_MAX {
             return Err(LedgerError::corrupt(object, format!("it has {} bytes", body.len())));
         }
+        sum::check(object, body)?;
         let entry = self.kind.decode(object, body)?;
         let head = Head::follow(before, object, slot, entry.header(), entry.timestamp_ms(), body)?;
         Ok(Read { entry, head, bytes: body.len() as u64 })

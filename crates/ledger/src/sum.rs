@@ -8,17 +8,23 @@
 //! {"commitInfo":{…,"apiary":{"sum":"89ab4c01","format":1,…}}}
 //! ```
 //!
-//! An entry without a sum is read as it is. Nothing in here knows what an entry says.
+//! Entries of the first programs have none, and begin with their format there; anything else in that place is a sum
+//! whose own name was damaged. Nothing in here knows what an entry says.
 
 use std::ops::Range;
 
 use bytes::Bytes;
+
+use crate::{LedgerError, Result};
 
 /// What the sum stands in; a string in JSON cannot hold it, because its quotes would be escaped.
 const PLACE: &[u8] = b"\"apiary\":{";
 
 /// The sum itself, before it is known.
 const EMPTY: &[u8] = b"\"sum\":\"00000000\",";
+
+/// What stands in the place of an entry that never had a sum.
+const UNSUMMED: &[u8] = b"\"format\":";
 
 /// Digits of a sum.
 const DIGITS: Range<usize> = 7..15;
@@ -38,13 +44,20 @@ pub(crate) fn summed(mut entry: Vec<u8>) -> Bytes {
 pub(crate) fn is_whole(entry: &[u8]) -> bool {
     let Some(at) = place(entry) else { return true };
     if !has_sum(entry, at) {
-        return true;
+        return entry[at..].starts_with(UNSUMMED);
     }
     let mut sum = crc32fast::Hasher::new();
     sum.update(&entry[..at + DIGITS.start]);
     sum.update(&EMPTY[DIGITS]);
     sum.update(&entry[at + DIGITS.end..]);
     entry[at + DIGITS.start..at + DIGITS.end] == *format!("{:08x}", sum.finalize()).as_bytes()
+}
+
+/// Refuses an entry whose bytes are not those that were written, before anything of it is believed: one flipped bit can
+/// look like what a newer program writes.
+pub(crate) fn check(object: &str, entry: &[u8]) -> Result<()> {
+    let damaged = || LedgerError::corrupt(object, "its bytes do not match their checksum");
+    if is_whole(entry) { Ok(()) } else { Err(damaged()) }
 }
 
 /// Whether a sum stands in its place.
@@ -76,7 +89,7 @@ mod tests {
         b"{\"commitInfo\":{\"x\":\"\\\"apiary\\\":{\",\"apiary\":{\"format\":1,\"v\":0}}}\n{\"add\":{}}\n";
 
     #[test]
-    fn a_sum_finds_every_flipped_bit_but_those_of_its_own_name() {
+    fn a_sum_finds_every_flipped_bit_but_those_of_its_place() {
         let entry = summed(ENTRY.to_vec());
         assert!(is_whole(&entry) && entry.len() == ENTRY.len() + EMPTY.len());
         serde_json::from_slice::<serde_json::Value>(entry.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
@@ -84,15 +97,19 @@ mod tests {
         for bit in 0..entry.len() * 8 {
             let mut broken = entry.to_vec();
             broken[bit / 8] ^= 1 << (bit % 8);
-            let in_name = (at - PLACE.len()..at + EMPTY.len()).contains(&(bit / 8));
-            assert!(!is_whole(&broken) || in_name, "bit {bit}");
+            // Then it names nothing that an entry must name.
+            let in_place = (at - PLACE.len()..at).contains(&(bit / 8));
+            assert!(!is_whole(&broken) || in_place, "bit {bit}");
         }
     }
 
     #[test]
     fn entries_without_a_sum_are_taken_as_they_are() {
-        for entry in [ENTRY, b"", b"\n", b"{\"apiary\":{", b"{\"apiary\":{}}"] {
+        for entry in [ENTRY, b"", b"\n"] {
             assert!(is_whole(entry));
+        }
+        for entry in [&b"{\"apiary\":{"[..], b"{\"apiary\":{}}", b"{\"apiary\":{\"rum\":\"00000000\",\"format\":1}}"] {
+            assert!(!is_whole(entry));
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     header::Place,
     log::{Log, LogKind, Read, within},
     replay::Replay,
+    sum,
 };
 
 /// Entries that are looked at to find out whether rows changed after an expected version.
@@ -187,6 +188,7 @@ impl Frames {
             let Some(body) = within(&self.bucket, key.as_ref(), self.bucket.get(&key)).await? else {
                 return conflict(base.version, format!("version {expected} was expected, and its entries are gone"));
             };
+            sum::check(key.as_ref(), &body)?;
             let entry = entry::decode(key.as_ref(), &body)?;
             let changes = |word: &str| crate::Kind::from_word(word).is_none_or(crate::Kind::changes_rows);
             if entry.header.txns.iter().any(|txn| changes(&txn.kind)) {

@@ -10,6 +10,7 @@ use crate::{
     entry::{self, FrameEntry},
     fence::epoch_of,
     log::within,
+    sum,
 };
 
 /// Entries read at once.
@@ -102,6 +103,7 @@ impl Frames {
     async fn history_entry(&self, frame: &FrameRecord, version: Version) -> Result<Option<HistoryEntry>> {
         let key = layout::ledger_entry(&frame.folder, version);
         let Some(body) = within(&self.bucket, key.as_ref(), self.bucket.get(&key)).await? else { return Ok(None) };
+        sum::check(key.as_ref(), &body)?;
         let entry = entry::decode(key.as_ref(), &body)?;
         if entry.header.v != version {
             return Err(LedgerError::corrupt(key, format!("it says version {} inside", entry.header.v)));

@@ -25,7 +25,7 @@ use super::{
     pins::Pins,
     report::{Total, VacuumOptions},
 };
-use crate::{FrameRecord, LedgerError, Registry, Result, entry, fence::epoch_of, log::within, replay};
+use crate::{FrameRecord, LedgerError, Registry, Result, entry, fence::epoch_of, log::within, replay, sum};
 
 /// Most folders looked at in one run.
 const FOLDERS_MAX: usize = 100_000;
@@ -237,7 +237,7 @@ impl Sweep<'_> {
     async fn is_end(&self, folder: &str, version: Version) -> Result<bool> {
         let key = layout::ledger_entry(folder, version);
         let Some(body) = within(self.bucket, key.as_ref(), self.bucket.get(&key)).await? else { return Ok(false) };
-        Ok(entry::decode(key.as_ref(), &body).is_ok_and(|entry| replay::ends(&entry)))
+        Ok(sum::is_whole(&body) && entry::decode(key.as_ref(), &body).is_ok_and(|entry| replay::ends(&entry)))
     }
 
     /// Ends, fences and deletes a folder; false if it got a name meanwhile.

@@ -27,36 +27,62 @@ const SKEW_TOLD_MS: i64 = 5_000;
 const STORES_THAT_WORK: &str = "use a store that is known to work: Amazon S3, Cloudflare R2, MinIO, Google Cloud \
                                 Storage, Azure Blob Storage, or a folder on a file system with hard links";
 
+/// What to give instead of a folder that the system refuses.
+const FOLDERS_THAT_WORK: &str =
+    "give a folder that this user may read and write, or a bucket such as s3://bucket/prefix";
+
 /// Runs the command.
 pub(crate) async fn run(args: &DoctorArgs, terminal: &Terminal) -> Result<(), CliError> {
     let uri = match args.storage.clone().or_else(|| std::env::var("APIARY_STORAGE").ok()) {
         Some(uri) => uri,
         None => home::default_bucket()?.to_string_lossy().into_owned(),
     };
-    let bucket = Bucket::open_existing(&uri)?;
-    let diagnosis = examine(&bucket).await;
+    let opened = Bucket::open_existing(&uri);
+    let diagnosis = match &opened {
+        Ok(bucket) => examine(bucket).await,
+        Err(error) => unopened(error),
+    };
     match args.format {
         ShownAs::Table => terminal.line(diagnosis.text(|ink, text| terminal.paint(ink, text))),
         ShownAs::Json => terminal.line(diagnosis.json()),
     }
-    if diagnosis.is_safe() {
-        return Ok(());
-    }
-    Err(CliError::Refused {
-        kind: ErrorKind::Unavailable,
-        message: format!("{} is not safe to write", diagnosis.store),
-        hint: Some("what to do stands beside each finding".to_owned()),
-    })
+    if diagnosis.is_safe() { Ok(()) } else { Err(refusal(&diagnosis, opened.err().as_ref())) }
+}
+
+/// How a diagnosis that is not good ends the command.
+fn refusal(diagnosis: &Diagnosis, unopened: Option<&BucketError>) -> CliError {
+    let (message, hint) = match unopened {
+        Some(error) => (error.to_string(), error.hint()),
+        None => {
+            let hint = "what to do stands beside each finding";
+            (format!("{} is not safe to write", diagnosis.store), Some(hint.to_owned()))
+        }
+    };
+    // The place is what was to be looked at: one that cannot be is a finding, and no mistake in the command.
+    let kind = unopened.map(BucketError::kind).filter(|kind| *kind != ErrorKind::InvalidInput);
+    CliError::Refused { kind: kind.unwrap_or(ErrorKind::Unavailable), message, hint }
+}
+
+/// What there is to say of a place that cannot even be opened.
+fn unopened(error: &BucketError) -> Diagnosis {
+    // Never the uri as it was given: it may hold a secret.
+    let place = match error {
+        BucketError::Uri { uri, .. } => uri.clone(),
+        BucketError::NoColony { place, .. } => place.clone(),
+        BucketError::Io { path, .. } => path.display().to_string(),
+        _ => "that cannot be opened".to_owned(),
+    };
+    let advice = error.hint().unwrap_or_else(|| FOLDERS_THAT_WORK.to_owned());
+    Diagnosis::unasked(&place, Line::wrong("the storage can be opened", error.to_string()).advice(advice))
 }
 
 /// Everything there is to see.
 pub(crate) async fn examine(bucket: &Bucket) -> Diagnosis {
-    let mut diagnosis = Diagnosis::new(bucket.uri());
     let start = bucket.clock().monotonic();
     if let Err(error) = bucket.contact().await {
-        diagnosis.storage.push(of_error("the bucket answers", &error));
-        return diagnosis;
+        return Diagnosis::unasked(bucket.uri(), of_error("the bucket answers", &error));
     }
+    let mut diagnosis = Diagnosis::new(bucket.uri());
     let took = bucket.clock().monotonic().saturating_sub(start);
     diagnosis.storage.push(Line::right("the bucket answers").in_time(took));
     let examination = bucket.examine().await;

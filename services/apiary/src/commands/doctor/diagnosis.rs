@@ -111,11 +111,18 @@ pub(crate) struct Diagnosis {
     pub(crate) storage: Vec<Line>,
     /// Empty if there was no use in looking.
     pub(crate) colony: Vec<Line>,
+    /// Whether the store could be asked anything at all.
+    was_asked: bool,
 }
 
 impl Diagnosis {
     pub(crate) fn new(store: &str) -> Self {
-        Self { store: store.to_owned(), storage: Vec::new(), colony: Vec::new() }
+        Self { store: store.to_owned(), storage: Vec::new(), colony: Vec::new(), was_asked: true }
+    }
+
+    /// Of a store that could not be asked: why not is all there is to say.
+    pub(crate) fn unasked(store: &str, why: Line) -> Self {
+        Self { storage: vec![why], was_asked: false, ..Self::new(store) }
     }
 
     /// Whether nothing is wrong and everything was asked.
@@ -127,6 +134,7 @@ impl Diagnosis {
     fn verdict(&self) -> &'static str {
         let is_wrong = |lines: &[Line]| lines.iter().any(|line| line.mark == Mark::Wrong);
         match (is_wrong(&self.storage), is_wrong(&self.colony), self.is_safe()) {
+            _ if !self.was_asked => "do not write here: the store could not be asked",
             (true, _, _) => "do not write here: the store does not do what a colony stands on",
             (false, true, _) => "do not write here: the colony in it is damaged, or of another version",
             (false, false, true) => "safe to write",
