@@ -3,27 +3,28 @@
 //! | data against frame | answer |
 //! |---|---|
 //! | same type | taken as it is |
-//! | a type whose every value the frame's type holds (see [`widens`]) | cast |
-//! | a finer timestamp, a date with milliseconds | cast; a value that would lose digits is an error |
+//! | a type whose every value the frame's type holds (see `widens`) | cast |
+//! | a finer timestamp, a date with milliseconds, nested or not | cast; a value that would lose digits is an error |
 //! | any other type | an error that names the column, both types and the cast to write |
 //! | a nullable column missing | NULL |
 //! | a required column missing, a column too many, a NULL in a required column | an error with a fix |
 //!
 //! Columns are matched by name: exactly, or else without case. Their order does not matter.
 
+mod values;
 mod widens;
 
 use std::sync::Arc;
 
 use apiary_core::suggest;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array},
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     compute::{CastOptions, cast_with_options},
-    datatypes::{self as t, DataType, Field, Schema, SchemaRef, TimeUnit},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
 use crate::{IngestError, Result};
-use widens::{rounds, widens};
+use widens::{Fit, fit};
 
 /// Where a column of the frame comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +87,11 @@ impl Conformer {
         let fields = self.target.fields().iter();
         let fitted = fields.zip(self.columns.iter()).map(|(field, from)| {
             let column = match *from {
-                From::Same(index) => {
-                    require_digits(batch.column(index), field)?;
-                    Arc::clone(batch.column(index))
-                }
+                From::Same(index) => Arc::clone(batch.column(index)),
                 From::Cast(index) => cast_exactly(batch.column(index), field)?,
                 From::Nowhere => new_null_array(field.data_type(), batch.num_rows()),
             };
+            values::digits(&column).map_err(|error| out_of_range(field, &error))?;
             require_values(&column, field)?;
             Ok(column)
         });
@@ -124,7 +123,7 @@ fn way(index: usize, found: &DataType, field: &Field) -> Result<From> {
     let expected = field.data_type();
     if found == expected {
         Ok(From::Same(index))
-    } else if widens(found, expected) || rounds(found, expected) {
+    } else if fit(found, expected).is_some() {
         Ok(From::Cast(index))
     } else {
         Err(IngestError::WrongType { column: field.name().clone(), expected: expected.clone(), found: found.clone() })
@@ -134,7 +133,7 @@ fn way(index: usize, found: &DataType, field: &Field) -> Result<From> {
 /// `column` in the field's type, every value as it was.
 fn cast_exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let expected = field.data_type();
-    if rounds(column.data_type(), expected) {
+    if fit(column.data_type(), expected) == Some(Fit::Rounds) {
         refuse_rounding(column, field)?;
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
@@ -143,40 +142,12 @@ fn cast_exactly(column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
 
 /// An error where a value is no whole number of the coarser unit.
 fn refuse_rounding(column: &ArrayRef, field: &Field) -> Result<()> {
-    let step = match (column.data_type(), field.data_type()) {
-        (DataType::Date64, _) => 86_400_000,
-        (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) => per_second(*from) / per_second(*to),
-        _ => return Ok(()),
-    };
-    let units = arrow::compute::cast(column, &DataType::Int64)?;
-    let units = units.as_primitive::<t::Int64Type>();
-    match (0..units.len()).find(|row| units.is_valid(*row) && units.value(*row) % step != 0) {
-        None => Ok(()),
-        Some(row) => {
-            Err(IngestError::LosesDigits { column: field.name().clone(), row, expected: field.data_type().clone() })
-        }
+    let fits = |column: &ArrayRef| values::whole_units(column, field.data_type()).is_ok();
+    if fits(column) {
+        return Ok(());
     }
-}
-
-fn per_second(unit: TimeUnit) -> i64 {
-    match unit {
-        TimeUnit::Second => 1,
-        TimeUnit::Millisecond => 1_000,
-        TimeUnit::Microsecond => 1_000_000,
-        TimeUnit::Nanosecond => 1_000_000_000,
-    }
-}
-
-/// An error where a decimal has more digits than its type: Arrow lets such values pass, a cell would cut them.
-fn require_digits(column: &ArrayRef, field: &Field) -> Result<()> {
-    let checked = match column.data_type() {
-        DataType::Decimal32(p, _) => column.as_primitive::<t::Decimal32Type>().validate_decimal_precision(*p),
-        DataType::Decimal64(p, _) => column.as_primitive::<t::Decimal64Type>().validate_decimal_precision(*p),
-        DataType::Decimal128(p, _) => column.as_primitive::<t::Decimal128Type>().validate_decimal_precision(*p),
-        DataType::Decimal256(p, _) => column.as_primitive::<t::Decimal256Type>().validate_decimal_precision(*p),
-        _ => Ok(()),
-    };
-    checked.map_err(|error| out_of_range(field, &error))
+    let (row, expected) = (values::first(column, fits), field.data_type().clone());
+    Err(IngestError::LosesDigits { column: field.name().clone(), row, expected })
 }
 
 fn out_of_range(field: &Field, error: &arrow::error::ArrowError) -> IngestError {

@@ -43,8 +43,11 @@ fn storable_type(data_type: &DataType, column: &str) -> Result<DataType> {
         }
         T::Dictionary(_, values) => storable_type(values, column)?,
         T::RunEndEncoded(_, values) => storable_type(values.data_type(), column)?,
-        T::List(item) | T::ListView(item) | T::LargeList(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
-            T::List(inner(item)?)
+        T::List(item) | T::LargeList(item) | T::FixedSizeList(item, _) => T::List(inner(item)?),
+        // Views of one list may overlap: a small message could stand for more values than a node holds.
+        T::ListView(_) | T::LargeListView(_) => return refuse("cast it from list views to lists".to_owned()),
+        T::Struct(fields) if fields.is_empty() => {
+            return refuse("a struct needs at least one field: leave the column out, or give it one".to_owned());
         }
         T::Struct(fields) => T::Struct(fields.iter().map(inner).collect::<Result<Fields>>()?),
         T::Map(entries, sorted) => T::Map(inner(entries)?, *sorted),

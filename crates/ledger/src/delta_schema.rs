@@ -65,6 +65,7 @@ fn storage_type(data_type: &DataType) -> Result<DataType, String> {
         T::RunEndEncoded(_, values) => storage_type(values.data_type())?,
         T::List(item) | T::ListView(item) | T::FixedSizeList(item, _) => T::List(nested(item)?),
         T::LargeList(item) | T::LargeListView(item) => T::LargeList(nested(item)?),
+        T::Struct(fields) if fields.is_empty() => return Err("has no fields; leave it out".to_owned()),
         T::Struct(fields) => T::Struct(fields.iter().map(|field| nested(field)).collect::<Result<Fields, _>>()?),
         T::Map(entries, sorted) => T::Map(nested(entries)?, *sorted),
         T::Null => return Err("has no values at all; cast it to the type it will have".to_owned()),
@@ -127,24 +128,26 @@ fn delta_map(entries: &Field) -> Value {
     })
 }
 
+/// Whether a type is one that is looked for, or holds one, however deep.
+pub fn holds(data_type: &DataType, is_it: fn(&DataType) -> bool) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => holds(values, is_it),
+        DataType::RunEndEncoded(_, item)
+        | DataType::List(item)
+        | DataType::ListView(item)
+        | DataType::LargeList(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => holds(item.data_type(), is_it),
+        DataType::Struct(fields) => fields.iter().any(|field| holds(field.data_type(), is_it)),
+        data_type => is_it(data_type),
+    }
+}
+
 /// Whether a timestamp without zone is anywhere in the schema: readers of Delta must then know that type.
 pub(crate) fn has_plain_timestamp(schema: &Schema) -> bool {
-    fn inside(data_type: &DataType) -> bool {
-        match data_type {
-            DataType::Timestamp(_, None) => true,
-            DataType::Dictionary(_, values) => inside(values),
-            DataType::RunEndEncoded(_, item)
-            | DataType::List(item)
-            | DataType::ListView(item)
-            | DataType::LargeList(item)
-            | DataType::LargeListView(item)
-            | DataType::FixedSizeList(item, _)
-            | DataType::Map(item, _) => inside(item.data_type()),
-            DataType::Struct(fields) => fields.iter().any(|field| inside(field.data_type())),
-            _ => false,
-        }
-    }
-    schema.fields().iter().any(|field| inside(field.data_type()))
+    let is_plain = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, None));
+    schema.fields().iter().any(|field| holds(field.data_type(), is_plain))
 }
 
 /// The exact schema as text: an Arrow IPC stream without batches, in hexadecimal.

@@ -2,9 +2,13 @@
 
 use apiary_core::ErrorKind;
 use arrow::{
-    array::{Date64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray},
+    array::{
+        AsArray, Date64Array, DictionaryArray, Int32Array, Int64Array, ListArray, StringArray, StructArray,
+        TimestampNanosecondArray,
+    },
+    buffer::{NullBuffer, OffsetBuffer},
     compute::cast,
-    datatypes::TimeUnit,
+    datatypes::{self as t, Fields, TimeUnit},
 };
 
 use super::*;
@@ -93,6 +97,88 @@ fn everything_that_widens_can_be_cast() {
     }
 }
 
+/// A type inside each of those that can hold it.
+fn nested(inner: &DataType) -> Vec<DataType> {
+    use DataType as T;
+    let item = || Arc::new(Field::new_list_field(inner.clone(), true));
+    let fields = || vec![Field::new("a", T::Int8, true), Field::new("b", inner.clone(), true)].into();
+    let entry = vec![Field::new("keys", T::Utf8, false), Field::new("values", inner.clone(), true)];
+    let entries = Field::new("entries", T::Struct(entry.into()), false);
+    vec![
+        T::List(item()),
+        T::LargeList(item()),
+        T::FixedSizeList(item(), 2),
+        T::Dictionary(Box::new(T::Int8), Box::new(T::List(item()))),
+        T::Struct(fields()),
+        T::Map(Arc::new(entries), false),
+    ]
+}
+
+#[test]
+fn what_a_frame_is_made_for_it_takes() {
+    use DataType as T;
+    let mut inner = vec![T::Int8, T::UInt64, T::Float16, T::Utf8View, T::LargeBinary, T::FixedSizeBinary(3), T::Date64];
+    inner.extend([timestamp(TimeUnit::Nanosecond, None), timestamp(TimeUnit::Second, Some("+01:00"))]);
+    inner.extend([T::Decimal64(9, 2), T::Decimal256(38, 2), T::Time64(TimeUnit::Nanosecond)]);
+    let dictionary = |values: T| T::Dictionary(Box::new(T::Int16), Box::new(values));
+    inner.extend([dictionary(T::LargeUtf8), dictionary(timestamp(TimeUnit::Nanosecond, None))]);
+    let once: Vec<T> = inner.iter().flat_map(nested).collect();
+    let twice: Vec<T> = once.iter().step_by(5).flat_map(nested).collect();
+    for data_type in inner.into_iter().chain(once).chain(twice) {
+        let source = schema(&[("c", data_type.clone(), true)]);
+        let target = crate::storable_schema(&source).unwrap();
+        let batch = RecordBatch::try_new(source, vec![new_null_array(&data_type, 3)]).unwrap();
+        let written = conform(&batch, &target).unwrap_or_else(|error| panic!("{data_type}: {error}"));
+        assert_eq!(written.schema(), target, "{data_type}");
+    }
+}
+
+#[test]
+fn digits_that_would_be_lost_are_found_wherever_they_are_nested() {
+    let whole: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(1_000), None, Some(7_000)]));
+    let lossy: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(1_000), None, Some(7_001)]));
+    let write = |values: &ArrayRef, wrap: &dyn Fn(ArrayRef) -> ArrayRef| {
+        let column = wrap(Arc::clone(values));
+        let source = schema(&[("c", column.data_type().clone(), true)]);
+        let target = crate::storable_schema(&source).unwrap();
+        conform(&RecordBatch::try_new(source, vec![column]).unwrap(), &target)
+    };
+    let list = |values: ArrayRef, last_is_null: bool| -> ArrayRef {
+        let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let offsets = OffsetBuffer::new(vec![0, 1, 1, 3].into());
+        let nulls = NullBuffer::from(vec![true, true, !last_is_null]);
+        Arc::new(ListArray::new(item, offsets, values, Some(nulls)))
+    };
+    let fields = |values: &ArrayRef| Fields::from(vec![Field::new("a", values.data_type().clone(), true)]);
+    let structure = |values: ArrayRef| -> ArrayRef { Arc::new(StructArray::new(fields(&values), vec![values], None)) };
+    let dictionary = |values: ArrayRef| -> ArrayRef {
+        Arc::new(DictionaryArray::new(Int32Array::from_iter_values(0..values.len() as i32), values))
+    };
+    let ways: [&dyn Fn(ArrayRef) -> ArrayRef; 7] = [
+        &|values| list(values, false),
+        &structure,
+        &|values| list(structure(values), false),
+        &|values| structure(list(values, false)),
+        &|values| dictionary(structure(values)),
+        &|values| dictionary(dictionary(values)),
+        &|values| dictionary(list(values, false)),
+    ];
+    for wrap in ways {
+        assert_eq!(write(&whole, wrap).unwrap().num_rows(), 3);
+        let error = write(&lossy, wrap).unwrap_err();
+        assert!(matches!(error, IngestError::LosesDigits { row: 2, .. }), "{error}");
+    }
+    // Behind a NULL there is no value.
+    assert_eq!(write(&lossy, &|values| list(values, true)).unwrap().column(0).null_count(), 1);
+}
+
+#[test]
+fn a_struct_without_fields_is_refused_before_a_frame_is_made() {
+    let nothing = DataType::Struct(Fields::empty());
+    let error = crate::storable_schema(&schema(&[("s", nothing, true)])).unwrap_err();
+    assert!(error.hint().unwrap().contains("at least one field"), "{error}");
+}
+
 #[test]
 fn columns_are_matched_by_name_and_missing_ones_are_null() {
     let target = schema(&[("id", DataType::Int64, false), ("Name", DataType::Utf8, true), ("x", DataType::Int8, true)]);
@@ -176,6 +262,22 @@ fn a_decimal_with_more_digits_than_its_type_is_refused() {
     assert!(conform(&column(-9_999), &schema).is_ok());
     let error = conform(&column(10_000), &schema).unwrap_err();
     assert!(matches!(&error, IngestError::ValueOutOfRange { column, .. } if column == "price"), "{error}");
+    // And where it is on its way from another type.
+    let packed = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Decimal128(4, 2)));
+    let packed = cast(column(10_000).column(0), &packed).unwrap();
+    let error = conform(&RecordBatch::try_from_iter([("price", packed)]).unwrap(), &schema).unwrap_err();
+    assert!(matches!(&error, IngestError::ValueOutOfRange { .. }), "{error}");
+    // And where it is nested.
+    let inside = |value: i128| {
+        let prices = column(value);
+        let fields = prices.schema().fields().clone();
+        let nested: ArrayRef = Arc::new(StructArray::new(fields, prices.columns().to_vec(), None));
+        let batch = RecordBatch::try_from_iter_with_nullable([("s", nested, true)]).unwrap();
+        let schema = batch.schema();
+        conform(&batch, &schema)
+    };
+    assert!(inside(9_999).is_ok());
+    assert!(matches!(inside(10_000).unwrap_err(), IngestError::ValueOutOfRange { column, .. } if column == "s"));
 }
 
 #[test]

@@ -1,10 +1,33 @@
 //! Which types hold every value of which others. One table, read by the rules of writing.
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
-/// Whether every value of `from` is a value of `to`, so that a cast can lose nothing. Casts to coarser units are not
-/// among them: see [`rounds`].
-pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
+/// How the values of one type become those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    /// Every value is one of the new type: a cast can lose nothing.
+    Widens,
+    /// The new type has a coarser unit, somewhere in it: most values fit, and each must be looked at.
+    Rounds,
+}
+
+/// How `from` becomes `to`; `None` if it does not.
+pub(super) fn fit(from: &DataType, to: &DataType) -> Option<Fit> {
+    use DataType as T;
+    match (from, to) {
+        _ if widens(from, to) => Some(Fit::Widens),
+        (T::Timestamp(a, from_zone), T::Timestamp(b, to_zone)) => {
+            let is_finer = fineness(*a) > fineness(*b) && same_clock(from_zone.is_some(), to_zone.is_some());
+            is_finer.then_some(Fit::Rounds)
+        }
+        (T::Date64, T::Date32) => Some(Fit::Rounds),
+        (T::Dictionary(_, values), _) => fit(values, to),
+        (T::RunEndEncoded(_, values), _) => fit(values.data_type(), to),
+        _ => nested(from, to),
+    }
+}
+
+fn widens(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
     if from == to {
         return true;
@@ -27,17 +50,6 @@ pub(super) fn widens(from: &DataType, to: &DataType) -> bool {
         }
         _ if from.is_integer() => integer_widens(from, to),
         _ if decimal(from).is_some() => decimal_widens(from, to),
-        _ => nested_widens(from, to),
-    }
-}
-
-/// Whether `to` is a coarser unit of the same kind, so that most values fit and each must be looked at.
-pub(super) fn rounds(from: &DataType, to: &DataType) -> bool {
-    match (from, to) {
-        (DataType::Timestamp(a, from_zone), DataType::Timestamp(b, to_zone)) => {
-            fineness(*a) > fineness(*b) && same_clock(from_zone.is_some(), to_zone.is_some())
-        }
-        (DataType::Date64, DataType::Date32) => true,
         _ => false,
     }
 }
@@ -112,21 +124,25 @@ fn decimal_widens(from: &DataType, to: &DataType) -> bool {
     s <= to_s && i16::from(p) - i16::from(s) <= i16::from(to_p) - i16::from(to_s)
 }
 
-fn nested_widens(from: &DataType, to: &DataType) -> bool {
+/// What is nested fits as what is in it does, the worst of it.
+fn nested(from: &DataType, to: &DataType) -> Option<Fit> {
     use DataType as T;
-    let item = |a: &Field, b: &Field| widens(a.data_type(), b.data_type()) && (b.is_nullable() || !a.is_nullable());
+    let item = |a: &Field, b: &Field| fit(a.data_type(), b.data_type()).filter(|_| b.is_nullable() || !a.is_nullable());
+    let fields = |a: &Fields, b: &Fields| {
+        let fits = a.iter().zip(b).map(|(a, b)| item(a, b)).collect::<Option<Vec<_>>>()?;
+        fits.into_iter().max().filter(|_| a.len() == b.len())
+    };
     match (from, to) {
         (T::List(a) | T::LargeList(a) | T::FixedSizeList(a, _), T::List(b) | T::LargeList(b)) => item(a, b),
-        (T::Map(a, _), T::Map(b, _)) => {
-            // The names inside a map differ from library to library and mean nothing.
-            match (a.data_type(), b.data_type()) {
-                (T::Struct(a), T::Struct(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| item(a, b)),
-                _ => false,
-            }
-        }
+        // The names inside a map differ from library to library and mean nothing.
+        (T::Map(a, _), T::Map(b, _)) => match (a.data_type(), b.data_type()) {
+            (T::Struct(a), T::Struct(b)) => fields(a, b),
+            _ => None,
+        },
         (T::Struct(a), T::Struct(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && item(a, b))
+            let same_names = a.iter().map(|a| a.name()).eq(b.iter().map(|b| b.name()));
+            fields(a, b).filter(|_| same_names)
         }
-        _ => false,
+        _ => None,
     }
 }
