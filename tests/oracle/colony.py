@@ -93,6 +93,7 @@ class Colony:
     storage: str
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    memory: str = "2GiB"
     nodes: list[Node] = field(default_factory=list)
     coordinator: Node | None = None
 
@@ -108,7 +109,7 @@ class Colony:
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [BIN / "apiary", "start", "--storage", self.storage, "--roles", roles, "--listen", f"127.0.0.1:{port}",
-                 "--data-dir", str(self.folder / f"node-{number}"), "--cores", "2", "--memory", "2GiB"],
+                 "--data-dir", str(self.folder / f"node-{number}"), "--cores", "2", "--memory", self.memory],
                 env=environment(**self.env, **env),
                 stdout=sink,
                 stderr=subprocess.STDOUT,

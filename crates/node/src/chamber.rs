@@ -27,11 +27,11 @@ const SCRATCH_PER_MEMORY: u64 = 32;
 /// Smallest chamber in bytes: below it nothing but a scan works.
 const CHAMBER_BYTES_MIN: u64 = 16 << 20;
 
-/// What one bee's chamber may hold: 70 % of what is left of `memory_bytes` after the reserve, which is a quarter of
-/// it, at least 128 MiB and at most 512 MiB.
+/// What one bee's chamber may hold: 70 % of what is left of `memory_bytes` after the reserve, which is half of it, at
+/// least 128 MiB and at most 512 MiB (ADR 0013).
 #[must_use]
 pub fn chamber_bytes(memory_bytes: u64, bees: usize) -> u64 {
-    let reserve = (memory_bytes / 4).clamp(RESERVE_BYTES.0, RESERVE_BYTES.1);
+    let reserve = (memory_bytes / 2).clamp(RESERVE_BYTES.0, RESERVE_BYTES.1);
     let shared = memory_bytes.saturating_sub(reserve) / 10 * 7;
     (shared / bees.max(1) as u64).max(CHAMBER_BYTES_MIN)
 }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn chambers_are_sized_as_the_memory_is() {
         let mib = |memory, bees| chamber_bytes(memory * MIB, bees) / MIB;
-        assert_eq!(mib(1024, 2), 268);
+        assert_eq!(mib(1024, 2), 179);
         assert_eq!(mib(8192, 4), 1344);
         assert_eq!(mib(256, 4), 22);
         assert_eq!(mib(0, 4), 16);

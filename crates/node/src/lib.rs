@@ -10,6 +10,7 @@ pub mod chamber;
 mod chamber_pool;
 pub mod error;
 mod identity;
+pub mod lean;
 pub mod listener;
 pub mod node;
 pub mod peer;

@@ -6,7 +6,7 @@ use apiary_bucket::Bucket;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Listener, Node, NodeFlags, NodeSettings, Role, shutdown, telemetry};
+use crate::{Listener, Node, NodeFlags, NodeSettings, Role, lean, shutdown, telemetry};
 
 /// Stack of a thread: plans of deep SQL recurse, and a debug build needs more than the usual 2 MiB.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
@@ -75,6 +75,7 @@ where
     let rest = NodeFlags::default();
     let flags = NodeFlags { storage, data_dir, cores, memory, cache_size, listen, advertise, insecure, roles, ..rest };
     let settings = NodeSettings::load(&flags)?;
+    lean::begin(settings.memory_bytes);
     let listener = Listener::bind(&settings.listen_on(role)?).await?;
     let node = Node::join(Bucket::open(&settings.storage)?, settings).await?;
     let stop = shutdown::on_signal();

@@ -2,7 +2,7 @@
 
 use apiary_bucket::Bucket;
 use apiary_coordinator::Beside;
-use apiary_node::{Listener, Node, NodeError, NodeFlags, NodeSettings, Role, shutdown, telemetry};
+use apiary_node::{Listener, Node, NodeError, NodeFlags, NodeSettings, Role, lean, shutdown, telemetry};
 
 use crate::{
     args::{RoleArg, StartArgs},
@@ -15,6 +15,7 @@ use crate::{
 pub(crate) async fn run(args: StartArgs, terminal: &Terminal) -> Result<(), CliError> {
     telemetry::init("info", telemetry::LogFormat::Text);
     let settings = NodeSettings::load(&flags(args))?;
+    lean::begin(settings.memory_bytes);
     terminal.note(format_args!("{settings}"));
     // Addresses first: a port that is taken is found before the bucket is touched.
     let mut listeners = Vec::new();
