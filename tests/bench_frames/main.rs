@@ -286,10 +286,20 @@ async fn overwrite(bench: &Bench, frame: &FrameRecord) -> Result<Value> {
     )
 }
 
-async fn measure(folder: &Path) -> Result<Value> {
-    let bench = Bench::over(Bucket::open(&format!("file://{}", folder.canonicalize()?.display()))?);
+fn over_local_store(folder: &Path) -> Result<Bench> {
+    Ok(Bench::over(Bucket::open(&format!("file://{}", folder.canonicalize()?.display()))?))
+}
+
+/// The first cold look of a process, and those after it.
+async fn open(folder: &Path) -> Result<Value> {
+    let bench = over_local_store(folder)?;
     let frame = bench.record(FRAME).await?;
-    // The first of these is the first of the process, too.
+    bench.opens(&frame).await
+}
+
+async fn measure(folder: &Path) -> Result<Value> {
+    let bench = over_local_store(folder)?;
+    let frame = bench.record(FRAME).await?;
     let mut told = json!({"open": bench.opens(&frame).await?});
     told["memory"] = memory(&bench, &frame).await?;
     told["warm"] = warm(&bench, &frame).await?;
@@ -302,11 +312,12 @@ async fn measure(folder: &Path) -> Result<Value> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let usage = "usage: bench-frames make FOLDER VERSIONS CELLS_OF_THE_FIRST | measure FOLDER";
+    let usage = "usage: bench-frames make FOLDER VERSIONS CELLS_OF_THE_FIRST | open FOLDER | measure FOLDER";
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let told = match args[..] {
         ["make", folder, versions, first] => make(Path::new(folder), versions.parse()?, first.parse()?).await?,
+        ["open", folder] => open(Path::new(folder)).await?,
         ["measure", folder] => measure(Path::new(folder)).await?,
         _ => return Err(usage.into()),
     };

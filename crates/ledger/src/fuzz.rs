@@ -3,22 +3,49 @@
 use std::sync::Arc;
 
 use apiary_core::Version;
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 
-use crate::{checkpoint, entry, header::Head, partition_text, registry_entry, replay::Replay, sum};
+use crate::{
+    Pin, checkpoint,
+    entry::{self, Add, BorrowedAdd, CellReader, Scratch, Told},
+    header::Head,
+    packed, partition_text, registry_entry,
+    replay::Replay,
+    sum,
+    value::ValueClass,
+};
 
 const OBJECT: &str = "the object";
 
-/// A frame's entry. What decodes is replayed as the first of a frame, too.
+/// A frame's entry. What decodes is replayed as the first of a frame, too, and its cells are read as a frame's of some
+/// columns: those that are some can be packed into a checkpoint.
 pub fn entry(data: &[u8]) {
     let _ = sum::is_whole(data);
     let _ = sum::summed(data.to_vec());
     let Ok(decoded) = entry::decode(OBJECT, data) else { return };
+    decoded.adds.iter().for_each(cell);
     let head = Head { version: decoded.header.v, sha256: String::new(), timestamp_ms: decoded.timestamp_ms };
     let read = crate::log::Read { entry: decoded, head, bytes: data.len() as u64 };
     let mut replay = Replay::new("folder");
     let _ = replay.take(OBJECT, &read).map(|()| replay.finish());
+}
+
+fn cell(add: &Add) {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let columns = [("region", DataType::Utf8), ("temp", DataType::Float64), ("at", utc), ("n", DataType::UInt64)];
+    let schema = Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec());
+    let reader = CellReader::new("folder", &Arc::new(schema), &["region".to_owned()]);
+    let Ok(cell) = reader.read(add) else { return };
+    let stats = reader.packed(&cell);
+    let packed = BorrowedAdd {
+        path: &add.path,
+        partition_values: add.partition_values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
+        size: add.size,
+        modification_time: add.modification_time,
+        told: Told::Packed { rows: cell.rows, stats: &stats, sha256: &cell.sha256 },
+    };
+    assert_eq!(reader.read_borrowed(&packed, &mut Scratch::default()), Ok(cell), "{add:?}");
 }
 
 /// A registry's entry.
@@ -32,9 +59,29 @@ pub fn checkpoint(data: &[u8]) {
     checkpoint::any(OBJECT, Bytes::copy_from_slice(data), "folder", head);
 }
 
+/// Statistics as a checkpoint packs them: what is believed unpacks to its end, and as what was checked.
+pub fn packed_stats(data: &[u8]) {
+    let classes = [Some(ValueClass::Timestamp { utc: true }), Some(ValueClass::UInt), None, Some(ValueClass::Float)];
+    if packed::check(data, &classes, 7).is_err() {
+        return;
+    }
+    let mut again = packed::Packer::new(&[]);
+    for (at, column) in packed::columns(data, 0) {
+        assert_eq!(packed::column(data, 0, at).as_ref(), Some(&column), "{data:?}");
+        assert!(column.null_count.is_none_or(|nulls| nulls <= 7), "{data:?}");
+        again.column(at, &column);
+    }
+    assert!(packed::check(&again.finish(), &classes, 7).is_ok(), "{data:?}");
+}
+
 /// A checkpoint's checksum, and the hint.
 pub fn hint(data: &[u8]) {
     checkpoint::any_hint(data);
+}
+
+/// A pin.
+pub fn pin(data: &[u8]) {
+    Pin::any(data);
 }
 
 /// A partition value of any type: what is read is written as something that reads the same.
@@ -72,44 +119,20 @@ pub fn schema(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use apiary_core::{FrameId, SystemClock, SystemRng, TxnId};
+    use apiary_core::{QueryId, SystemClock, SystemRng, TxnId};
     use apiary_faults::mutate::{drive, drive_some};
 
-    use arrow::datatypes::{Field, Schema};
-
     use super::*;
-    use crate::{FrameSpec, delta_schema, header::Place, registry_entry::Change};
-
-    fn frame_schema() -> Schema {
-        Schema::new(vec![
-            Field::new("region", DataType::Utf8, true),
-            Field::new("temp", DataType::Float64, true),
-            Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
-            Field::new("n", DataType::UInt64, false),
-        ])
-    }
-
-    fn version_zero() -> Vec<u8> {
-        let place = Place::after(None, None, 1_750_000_000_000);
-        let spec = FrameSpec { schema: Arc::new(frame_schema()), partition_by: vec!["region".into()] };
-        let (txn, frame) = (TxnId::new(&SystemClock, &SystemRng), FrameId::random(&SystemRng));
-        entry::create(&place, txn, "pi-1", &frame, &spec).unwrap().to_vec()
-    }
+    use crate::{
+        PinnedVersion, delta_schema,
+        header::Place,
+        registry_entry::Change,
+        samples::{entries, frame_schema, snapshot},
+    };
 
     #[test]
     fn any_bytes_as_an_entry_are_an_entry_or_an_error() {
-        let zero = version_zero();
-        let id = TxnId::new(&SystemClock, &SystemRng);
-        let add = format!(
-            r#"{{"add":{{"path":"cells/{id}-00.parquet","partitionValues":{{"region":"EU"}},"size":4711,"modificationTime":1750000000000,"dataChange":true,"stats":"{{\"numRecords\":2,\"minValues\":{{\"temp\":-1.5,\"n\":1}},\"maxValues\":{{\"temp\":7.25,\"n\":18446744073709551615}},\"nullCount\":{{\"temp\":0,\"n\":0}}}}","tags":{{"apiary.sha256":"{}"}}}}}}"#,
-            "cd".repeat(32)
-        );
-        let remove = format!(
-            r#"{{"remove":{{"path":"cells/{id}-00.parquet","deletionTimestamp":1,"dataChange":true,"size":4711}}}}"#
-        );
-        let text = String::from_utf8(zero.clone()).unwrap();
-        let samples = [zero, format!("{text}{add}\n").into_bytes(), format!("{text}{add}\n{remove}\n").into_bytes()];
-        drive("ledger_entry", &samples, entry);
+        drive("ledger_entry", &entries().map(|entry| entry.to_vec()), entry);
     }
 
     #[test]
@@ -129,14 +152,25 @@ mod tests {
 
     #[test]
     fn any_bytes_as_a_checkpoint_a_checksum_or_a_hint_are_one_or_an_error() {
-        let zero = version_zero();
-        let decoded = entry::decode(OBJECT, &zero).unwrap();
-        let head = Head { version: Version(0), sha256: "00".repeat(32), timestamp_ms: decoded.timestamp_ms };
-        let mut replay = Replay::new("folder");
-        replay.take(OBJECT, &crate::log::Read { entry: decoded, head, bytes: zero.len() as u64 }).unwrap();
-        let samples = checkpoint::samples(&replay.finish().unwrap(), &zero);
-        drive_some("checkpoint", &samples[..1], 200, checkpoint);
-        drive("checkpoint_hint", &samples[1..], hint);
+        let entries = entries();
+        let samples = [1, 2].map(|upto| checkpoint::samples(&snapshot(&entries[..upto]), &entries[upto - 1]));
+        let checkpoints: Vec<_> = samples.iter().map(|samples| samples[0].clone()).collect();
+        drive_some("checkpoint", &checkpoints, 200, checkpoint);
+        let samples: Vec<_> = samples.iter().flat_map(|samples| samples[1..].to_vec()).collect();
+        drive("checkpoint_hint", &samples, hint);
+    }
+
+    #[test]
+    fn any_bytes_as_a_pin_are_one_or_an_error() {
+        let held = PinnedVersion { folder: "h/b/f-0123abcd".into(), version: Version(7) };
+        let sample = Pin::new(QueryId::new(&SystemClock, &SystemRng), "pi-1".into(), vec![held.clone(), held]);
+        drive("pin", &[serde_json::to_vec(&sample).unwrap()], pin);
+    }
+
+    #[test]
+    fn any_bytes_as_packed_statistics_are_some_that_unpack_or_an_error() {
+        let cell = snapshot(&entries()[..2]).cells.first().unwrap().packed.clone();
+        drive("packed_stats", &[packed::stats(&cell, 1).to_vec()], packed_stats);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub mod partition_text;
 mod registry;
 mod registry_entry;
 mod replay;
+#[cfg(test)]
+mod samples;
 mod snapshot;
 mod spec;
 mod sum;

@@ -1,10 +1,19 @@
 //! A cell's partition values and statistics as one run of bytes.
 //!
-//! Only ever in memory, written and read by this file alone, so it may change with any release; what stands in the
-//! bucket is JSON and Parquet. First the partition values, then the columns that have statistics, by their place
-//! among the names of the cell's shape. Nothing is lost: what is unpacked equals what was packed.
+//! First the partition values, then the columns that have statistics, by their place among the names of the cell's
+//! shape. Nothing is lost: what is unpacked equals what was packed. Written and read by this file alone.
+//!
+//! A checkpoint holds a copy of the statistics in this form beside Delta's JSON, so that nobody parses a hundred thousand
+//! texts to open a frame. It says by [`LAYOUT`] how they are laid out; who does not know that layout reads the JSON.
+
+use std::cmp::Ordering;
 
 use apiary_core::{ColumnStats, StatValue};
+
+use crate::value::ValueClass;
+
+/// Which layout this is. To be counted up with every change of what the bytes of statistics mean.
+pub(crate) const LAYOUT: &str = "1";
 
 const NULLS: u8 = 1;
 const MIN: u8 = 2;
@@ -51,6 +60,11 @@ impl Packer {
         for value in [&column.min, &column.max].into_iter().flatten() {
             self.value(value);
         }
+    }
+
+    /// Adds all columns, as [`stats`] gave them away.
+    pub(crate) fn columns(&mut self, stats: &[u8]) {
+        self.0.extend(stats);
     }
 
     pub(crate) fn finish(self) -> Box<[u8]> {
@@ -118,12 +132,65 @@ pub(crate) fn column(packed: &[u8], partitions: usize, wanted: usize) -> Option<
     loop {
         let (place, flags) = at.begin()?;
         match place.cmp(&wanted) {
-            std::cmp::Ordering::Less => at.skip(flags)?,
-            std::cmp::Ordering::Equal => return at.column(flags),
-            std::cmp::Ordering::Greater => return None,
+            Ordering::Less => at.skip(flags)?,
+            Ordering::Equal => return at.column(flags),
+            Ordering::Greater => return None,
         }
     }
 }
+
+/// The statistics of a packed cell, without its partition values.
+pub(crate) fn stats(packed: &[u8], partitions: usize) -> &[u8] {
+    Unpacker::behind(packed, partitions).0
+}
+
+/// Refuses statistics that say what cannot be of a cell of `rows` rows whose columns, by their places, have these
+/// classes. The error ends a sentence that names the cell; columns are named by their place.
+pub(crate) fn check(stats: &[u8], classes: &[Option<ValueClass>], rows: u64) -> Result<(), String> {
+    let (mut at, mut next) = (Unpacker(stats), 0);
+    // Ends: every round takes bytes, and there is an end to them.
+    while !at.0.is_empty() {
+        let (place, flags) = at.begin().ok_or(CUT)?;
+        if place < next || place >= classes.len() {
+            return Err(format!("its statistics have a column {place} where none can be"));
+        }
+        next = place + 1;
+        let nulls = if flags & NULLS == 0 { Some(0) } else { at.number() };
+        if nulls.ok_or(CUT)? > rows {
+            return Err(format!("its column {place} has more NULLs than rows"));
+        }
+        let mut bound = |flag: u8| {
+            let found = (flags & flag != 0).then(|| at.bound(classes[place]));
+            found.map(|found| found.ok_or_else(|| format!("a bound of its column {place} is none"))).transpose()
+        };
+        if let (Some(min), Some(max), Some(class)) = (bound(MIN)?, bound(MAX)?, classes[place])
+            && order(class, min, max).is_none_or(Ordering::is_gt)
+        {
+            return Err(format!("the bounds of its column {place} contradict each other"));
+        }
+    }
+    Ok(())
+}
+
+/// The order of two values of a class, as they are packed behind their tags.
+fn order(class: ValueClass, a: &[u8], b: &[u8]) -> Option<Ordering> {
+    macro_rules! by {
+        ($number:ty, $len:literal) => {{
+            let number = |bytes: &[u8]| Some(<$number>::from_le_bytes(bytes.get(..$len)?.try_into().ok()?));
+            number(a)?.partial_cmp(&number(b)?)
+        }};
+    }
+    match class {
+        ValueClass::Bool | ValueClass::Text => Some(a.cmp(b)),
+        ValueClass::Int | ValueClass::Timestamp { .. } => by!(i64, 8),
+        ValueClass::UInt => by!(u64, 8),
+        ValueClass::Float => by!(f64, 8),
+        ValueClass::Decimal(..) => by!(i128, 16),
+        ValueClass::Date => by!(i32, 4),
+    }
+}
+
+const CUT: &str = "its statistics are cut off";
 
 /// What is left to read. `None` from any of its functions means the end.
 struct Unpacker<'a>(&'a [u8]);
@@ -190,16 +257,39 @@ impl<'a> Unpacker<'a> {
         }
         for _ in 0..(flags & (MIN | MAX)).count_ones() {
             let [tag] = self.array()?;
-            let len = match tag {
-                0 => 1,
-                4 => 18,
-                5 => usize::try_from(self.number()?).ok()?,
-                6 => 4,
-                _ => 8,
-            };
-            self.take(len)?;
+            self.behind_tag(tag)?;
         }
         Some(())
+    }
+
+    /// The bytes of a value behind its tag.
+    fn behind_tag(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let len = match tag {
+            0 => 1,
+            4 => 18,
+            5 => usize::try_from(self.number()?).ok()?,
+            6 => 4,
+            _ => 8,
+        };
+        self.take(len)
+    }
+
+    /// The bytes of a value that a column of this class may have.
+    fn bound(&mut self, class: Option<ValueClass>) -> Option<&'a [u8]> {
+        let [tag] = self.array()?;
+        let bytes = self.behind_tag(tag)?;
+        let fits = match (class?, tag) {
+            (ValueClass::Decimal(precision, scale), 4) => bytes[16..] == [precision, scale.to_le_bytes()[0]],
+            (ValueClass::Float, 3) => !f64::from_le_bytes(bytes.try_into().ok()?).is_nan(),
+            (ValueClass::Text, 5) => std::str::from_utf8(bytes).is_ok(),
+            (ValueClass::Bool, 0)
+            | (ValueClass::Int, 1)
+            | (ValueClass::UInt, 2)
+            | (ValueClass::Date, 6)
+            | (ValueClass::Timestamp { .. }, 7) => true,
+            _ => false,
+        };
+        fits.then_some(bytes)
     }
 
     fn value(&mut self) -> Option<StatValue> {
@@ -272,6 +362,14 @@ mod tests {
             for at in columns.keys().chain([&elsewhere]) {
                 let found = column(&packed, values.len(), *at);
                 prop_assert_eq!(found.as_ref(), columns.get(at));
+            }
+            // Whatever is cut off is noticed, and so is a column where none can be.
+            let stats = stats(&packed, values.len());
+            prop_assert_eq!(&packed[packed.len() - stats.len()..], stats);
+            prop_assert!(check(stats, &[None; 300], u64::MAX).is_ok() || columns.values().any(|c| c.min.is_some() || c.max.is_some()));
+            if let Some((last, _)) = columns.last_key_value() {
+                prop_assert!(check(&stats[..stats.len() - 1], &[None; 300], u64::MAX).is_err());
+                prop_assert!(check(stats, &vec![None; *last], u64::MAX).is_err());
             }
             // The sign of a zero, too.
             prop_assert_eq!(format!("{all:?}"), format!("{columns:?}"));

@@ -220,7 +220,7 @@ fn count_leaves(plan: &Arc<dyn ExecutionPlan>, leaves: &mut BTreeMap<(usize, u64
             .file_groups
             .iter()
             .flat_map(|group| group.iter())
-            .map(|file| (file.path().clone(), file.object_meta.size))
+            .map(|file| (file.path(), file.object_meta.size))
             .collect();
         *leaves.entry((files.len(), files.values().sum())).or_default() += 1;
     }

@@ -132,7 +132,8 @@ impl FrameTable {
         }
     }
 
-    fn file(&self, cell: usize) -> DfResult<PartitionedFile> {
+    /// A cell as a file to read, with what is known of the columns that are looked at.
+    fn file(&self, cell: usize, columns: &BTreeSet<usize>) -> DfResult<PartitionedFile> {
         let cell = &self.snapshot.cells[cell];
         let meta = ObjectMeta {
             location: cell.key().to_path().map_err(|error| DataFusionError::External(Box::new(error)))?,
@@ -141,7 +142,7 @@ impl FrameTable {
             e_tag: None,
             version: None,
         };
-        let statistics = statistics::of_cell(cell, &self.snapshot.schema);
+        let statistics = statistics::of_cell(cell, &self.snapshot.schema, columns);
         Ok(PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics)))
     }
 
@@ -162,6 +163,7 @@ impl FrameTable {
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(reader)))
     }
+
     /// Whether a footer's float bounds may be narrower than the truth: Parquet leaves NaN out of them, DataFusion
     /// sorts NaN above all numbers. Where there may be one, the ledger has no bounds, and footers must not prune.
     fn may_hide_nan(&self, kept: &[usize], columns: &BTreeSet<usize>) -> bool {
@@ -218,8 +220,9 @@ impl TableProvider for FrameTable {
             return Ok(Arc::new(EmptyExec::new(project_schema(&self.snapshot.schema, projection)?)));
         }
         let all = kept.len() == self.snapshot.cells.len();
-        let source = self.source(state, &kept, &self.columns(projection, filters))?;
-        let files = kept.into_iter().map(|cell| self.file(cell)).collect::<DfResult<Vec<_>>>()?;
+        let columns = self.columns(projection, filters);
+        let source = self.source(state, &kept, &columns)?;
+        let files = kept.into_iter().map(|cell| self.file(cell, &columns)).collect::<DfResult<Vec<_>>>()?;
         let groups = groups::spread(files, state.config().target_partitions());
         let cut_by_limit = !all && filters.is_empty();
         let (groups, statistics) = statistics::of_groups(groups, &self.snapshot.schema, cut_by_limit)?;

@@ -2,7 +2,6 @@
 //! still, whatever they are, the answer is a snapshot or a reason, and rows that mean nothing to us are a reason.
 
 use std::{
-    collections::BTreeMap,
     num::NonZero,
     sync::{
         Arc,
@@ -13,8 +12,8 @@ use std::{
 
 use apiary_core::Version;
 use arrow::{
-    array::{Array, AsArray, ListArray, MapArray, RecordBatch, StringArray, StructArray},
-    datatypes::{Int32Type, Int64Type},
+    array::{AsArray, RecordBatch, StructArray},
+    datatypes::Int32Type,
 };
 use bytes::Bytes;
 use parquet::arrow::{
@@ -22,13 +21,18 @@ use parquet::arrow::{
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
 };
 
-use super::schema::SCHEMA;
+use super::{
+    adds::{Adds, Source},
+    columns::{action, column, longs, maps, text_of, texts, there, whole_pairs, words, wrong},
+    schema::{LAYOUT_KEY, PLAIN, SCHEMA, without_own},
+};
 use crate::{
     CellEntry, Snapshot,
-    entry::{BorrowedAdd, CellReader, Format, INEXACT_TAG, Metadata, Protocol, SHA256_TAG, Scratch},
+    entry::{CellReader, Format, Metadata, Protocol, Scratch},
     guarded::guarded,
     header::{Head, Idem},
     idempotency::{Idempotency, Used},
+    packed::LAYOUT,
     replay::Replay,
     snapshot::About,
 };
@@ -40,13 +44,24 @@ const BATCH_ROWS: usize = 16 * 1024;
 const THREADS_MAX: usize = 4;
 
 /// Reads a checkpoint of the frame in `folder`, whose last entry is `head`; the error ends a sentence that names the
-/// object. CPU work, on several cores: milliseconds for a thousand cells.
+/// object. CPU work, on several cores: a few milliseconds for ten thousand cells.
 pub(super) fn decode(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot, String> {
-    guarded(|| read(object, body, folder, head))
+    decode_from(object, body, folder, head, Source::Packed)
 }
 
-fn read(object: &str, body: Bytes, folder: &str, head: Head) -> Result<Snapshot, String> {
-    let file = File::open(body)?;
+/// The same of one of the two copies of what is known of cells.
+pub(super) fn decode_from(
+    object: &str,
+    body: Bytes,
+    folder: &str,
+    head: Head,
+    source: Source,
+) -> Result<Snapshot, String> {
+    guarded(|| read(object, body, folder, head, source))
+}
+
+fn read(object: &str, body: Bytes, folder: &str, head: Head, source: Source) -> Result<Snapshot, String> {
+    let file = File::open(body, source)?;
     // Of the first rows alone what comes before all cells, so that all are decoded side by side.
     let about = described(&file.group(0, Some(&ABOUT))?)?;
     let mut replay = Replay::restored(object, folder, about, head).map_err(text_of)?;
@@ -67,23 +82,36 @@ const ABOUT: [&str; 2] = ["protocol", "metaData"];
 struct File {
     body: Bytes,
     footer: ArrowReaderMetadata,
+    source: Source,
 }
 
 impl File {
-    fn open(body: Bytes) -> Result<Self, String> {
+    /// Where there is no copy of Apiary's, or none in the layout that we know, it is JSON that is read.
+    fn open(body: Bytes, wanted: Source) -> Result<Self, String> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let footer = ArrowReaderMetadata::load(&body, options).map_err(text_of)?;
-        if footer.schema().fields() != SCHEMA.fields() {
+        let fields = footer.schema().fields();
+        if without_own(fields) != *PLAIN.fields() {
             return Err("its columns are not those of a checkpoint".to_owned());
         }
-        Ok(Self { body, footer })
+        let has_own = fields == SCHEMA.fields();
+        let said = footer.metadata().file_metadata().key_value_metadata();
+        let layout = said.and_then(|said| said.iter().find(|said| said.key == LAYOUT_KEY));
+        let is_known = has_own && layout.is_some_and(|layout| layout.value.as_deref() == Some(LAYOUT));
+        let source = if is_known { wanted } else { Source::Delta };
+        Ok(Self { body, footer, source })
     }
 
-    /// A row group, or some of its columns; nothing of one that is not there.
+    /// A row group, or some of its actions; nothing of one that is not there.
     fn group(&self, group: usize, only: Option<&[&str]>) -> Result<Vec<RecordBatch>, String> {
-        let columns = SCHEMA.fields().iter().enumerate();
-        let wanted = columns.filter(|(_, field)| only.is_none_or(|only| only.contains(&field.name().as_str())));
-        let mask = ProjectionMask::roots(self.footer.parquet_schema(), wanted.map(|(at, _)| at));
+        let schema = self.footer.parquet_schema();
+        let is_read = |path: &[String]| match path {
+            [action, field, ..] if action == "add" => only.is_none() && !self.source.leaves_out(field),
+            [action, ..] => only.is_none_or(|only| only.contains(&action.as_str())),
+            [] => false,
+        };
+        let leaves = schema.columns().iter().enumerate().filter(|(_, leaf)| is_read(leaf.path().parts()));
+        let mask = ProjectionMask::leaves(schema, leaves.map(|(at, _)| at));
         let there = (group < self.footer.metadata().num_row_groups()).then_some(group);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.body.clone(), self.footer.clone())
             .with_batch_size(BATCH_ROWS)
@@ -104,7 +132,7 @@ impl File {
             let part = |group| {
                 let batches = self.group(group, None)?;
                 let batches = if group == 0 { batches } else { undescribed(batches)? };
-                Ok((group, Part::of(&batches, cells)?))
+                Ok((group, Part::of(&batches, self.source, cells)?))
             };
             groups.take_while(|group| *group < count).map(part).collect()
         };
@@ -161,14 +189,14 @@ struct Part {
 }
 
 impl Part {
-    fn of(batches: &[RecordBatch], reader: &CellReader) -> Result<Self, String> {
+    fn of(batches: &[RecordBatch], source: Source, reader: &CellReader) -> Result<Self, String> {
         let (mut found, mut scratch) = (Self { keys: Vec::new(), cells: Vec::new() }, Scratch::default());
         for batch in batches {
             let txns = action(batch, "txn")?;
             for row in there(txns) {
                 found.keys.push(key(txns, row)?);
             }
-            let adds = Adds::of(action(batch, "add")?)?;
+            let adds = Adds::of(action(batch, "add")?, source)?;
             for row in there(adds.all) {
                 found.cells.push(Arc::new(reader.read_borrowed(&adds.row(row)?, &mut scratch)?));
             }
@@ -179,45 +207,6 @@ impl Part {
             }
         }
         Ok(found)
-    }
-}
-
-/// The columns of all cells in a batch.
-struct Adds<'a> {
-    all: &'a StructArray,
-    path: &'a StringArray,
-    partition_values: &'a MapArray,
-    size: &'a arrow::array::Int64Array,
-    modification_time: &'a arrow::array::Int64Array,
-    stats: &'a StringArray,
-    tags: &'a MapArray,
-}
-
-impl<'a> Adds<'a> {
-    fn of(all: &'a StructArray) -> Result<Self, String> {
-        Ok(Self {
-            all,
-            path: texts(all, "path")?,
-            partition_values: maps(all, "partitionValues")?,
-            size: longs(all, "size")?,
-            modification_time: longs(all, "modificationTime")?,
-            stats: texts(all, "stats")?,
-            tags: maps(all, "tags")?,
-        })
-    }
-
-    fn row(&self, row: usize) -> Result<BorrowedAdd<'a>, String> {
-        let tags = borrowed_pairs(self.tags, row)?;
-        let tag = |name: &str| tags.iter().find(|(key, _)| *key == name).and_then(|(_, value)| *value);
-        Ok(BorrowedAdd {
-            path: self.path.value(row),
-            partition_values: borrowed_pairs(self.partition_values, row)?,
-            size: u64::try_from(self.size.value(row)).map_err(text_of)?,
-            modification_time: self.modification_time.value(row),
-            stats: self.stats.is_valid(row).then(|| self.stats.value(row)),
-            sha256: tag(SHA256_TAG),
-            inexact: tag(INEXACT_TAG),
-        })
     }
 }
 
@@ -261,62 +250,35 @@ fn key(rows: &StructArray, row: usize) -> Result<(Idem, Used), String> {
     Ok((Idem { scope, key }, Used { digest, version, at_ms: longs(rows, "lastUpdated")?.value(row) }))
 }
 
-/// The column of one action.
-fn action<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StructArray, String> {
-    batch.column_by_name(name).and_then(|column| column.as_struct_opt()).ok_or_else(|| wrong(name))
-}
-
-/// The rows in which an action is.
-fn there(rows: &StructArray) -> impl Iterator<Item = usize> + '_ {
-    (0..rows.len()).filter(|row| rows.is_valid(*row))
-}
-
-fn column<'a>(rows: &'a StructArray, name: &str) -> Result<&'a Arc<dyn Array>, String> {
-    rows.column_by_name(name).ok_or_else(|| wrong(name))
-}
-
-fn texts<'a>(rows: &'a StructArray, name: &str) -> Result<&'a StringArray, String> {
-    column(rows, name)?.as_string_opt().ok_or_else(|| wrong(name))
-}
-
-fn longs<'a>(rows: &'a StructArray, name: &str) -> Result<&'a arrow::array::Int64Array, String> {
-    column(rows, name)?.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong(name))
-}
-
-fn maps<'a>(rows: &'a StructArray, name: &str) -> Result<&'a MapArray, String> {
-    column(rows, name)?.as_map_opt().ok_or_else(|| wrong(name))
-}
-
-/// A list of words, or `None` where it is NULL.
-fn words(rows: &StructArray, name: &str, row: usize) -> Result<Option<Vec<String>>, String> {
-    let lists: &ListArray = column(rows, name)?.as_list_opt().ok_or_else(|| wrong(name))?;
-    if lists.is_null(row) {
-        return Ok(None);
-    }
-    let words = lists.value(row);
-    let words: &StringArray = words.as_string_opt().ok_or_else(|| wrong(name))?;
-    Ok(Some(words.iter().map(|word| word.unwrap_or_default().to_owned()).collect()))
-}
-
-fn borrowed_pairs(maps: &MapArray, row: usize) -> Result<Vec<(&str, Option<&str>)>, String> {
-    let (keys, values) = (maps.keys().as_string_opt::<i32>(), maps.values().as_string_opt::<i32>());
-    let (Some(keys), Some(values)) = (keys, values) else { return Err(wrong("map")) };
-    let offsets = maps.value_offsets();
-    let range = usize::try_from(offsets[row]).map_err(text_of)?..usize::try_from(offsets[row + 1]).map_err(text_of)?;
-    Ok(range.map(|at| (keys.value(at), values.is_valid(at).then(|| values.value(at)))).collect())
-}
-
-fn whole_pairs(maps: &MapArray, row: usize) -> Result<BTreeMap<String, String>, String> {
-    let whole = |(key, value): (&str, Option<&str>)| {
-        Ok((key.to_owned(), value.ok_or("a map has a key without a value")?.to_owned()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::encode::encode,
+        samples::{entries, snapshot},
     };
-    borrowed_pairs(maps, row)?.into_iter().map(whole).collect()
-}
 
-fn wrong(name: &str) -> String {
-    format!("its column '{name}' is not of a checkpoint's type")
-}
+    /// Where some bytes stand last.
+    fn place(body: &[u8], of: &[u8]) -> usize {
+        body.windows(of.len()).rposition(|bytes| bytes == of).unwrap()
+    }
 
-fn text_of(error: impl std::fmt::Display) -> String {
-    error.to_string()
+    #[test]
+    fn a_layout_that_is_not_known_is_left_for_deltas_statistics() {
+        let written = snapshot(&entries()[..2]);
+        let body = encode(&written).unwrap().body.to_vec();
+        let read = |body: &[u8], source: Source| {
+            let file = File::open(Bytes::copy_from_slice(body), source)?;
+            let snapshot = decode_from("o", Bytes::copy_from_slice(body), "folder", written.head.clone(), source)?;
+            assert!(snapshot.cells == written.cells);
+            Ok::<_, String>(file.source)
+        };
+        assert_eq!(read(&body, Source::Packed), Ok(Source::Packed));
+        assert_eq!(read(&body, Source::Delta), Ok(Source::Delta));
+        let mut newer = body.clone();
+        let layout = place(&body, LAYOUT_KEY.as_bytes());
+        let said = layout + place(&body[layout..][..LAYOUT_KEY.len() + 8], LAYOUT.as_bytes());
+        newer[said] = b'9';
+        assert_eq!(read(&newer, Source::Packed), Ok(Source::Delta));
+    }
 }

@@ -5,25 +5,29 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, BooleanArray, Int32Array, Int64Array, ListBuilder, MapBuilder, MapFieldNames, RecordBatch,
-        StringArray, StringBuilder, StructArray, new_null_array,
+        Array, ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, ListBuilder, MapBuilder, MapFieldNames,
+        RecordBatch, StringArray, StringBuilder, StructArray, new_null_array,
     },
-    datatypes::{DataType, Field, Fields},
+    datatypes::{DataType, Field, Fields, Schema},
 };
 use bytes::Bytes;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
-    file::properties::{EnabledStatistics, WriterProperties},
+    file::{
+        metadata::KeyValue,
+        properties::{EnabledStatistics, WriterProperties},
+    },
 };
 use serde_json::json;
 
-use super::schema::{ELEMENT, MAP_ENTRY, MAP_KEY, MAP_VALUE, SCHEMA, fields_of};
+use super::schema::{ELEMENT, LAYOUT_KEY, MAP_ENTRY, MAP_KEY, MAP_VALUE, PACKED, SCHEMA, fields_of};
 use crate::{
     CellEntry, LedgerError, Result, Snapshot,
-    entry::{self, Add, Metadata, Protocol},
+    entry::{self, Add, CellReader, Metadata, Protocol},
     header::Idem,
     idempotency::Used,
+    packed::LAYOUT,
 };
 
 /// Rows in a row group, and in one batch while encoding: small enough that several cores decode one checkpoint.
@@ -46,16 +50,19 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Encoded> {
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         // A checkpoint is read whole.
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_key_value_metadata(Some(vec![KeyValue::new(LAYOUT_KEY.to_owned(), LAYOUT.to_owned())]))
         .build();
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&SCHEMA), options).map_err(unwritable)?;
     let keys = snapshot.idem.sorted();
     let about = [protocol(&snapshot.about.protocol)?, metadata(&snapshot.about.metadata)?];
     let keys_written = keys.chunks(GROUP_ROWS).map(txns);
-    let all: Vec<&Arc<CellEntry>> = snapshot.cells.iter().collect();
+    let all: Vec<&CellEntry> = snapshot.cells.iter().map(AsRef::as_ref).collect();
+    let reader = CellReader::new(snapshot.folder(), &snapshot.schema, &snapshot.partition_by);
     let cells_written = all.chunks(GROUP_ROWS).map(|cells| {
         let adds = cells.iter().map(|cell| entry::add_of(cell, &snapshot.schema, false));
-        adds.collect::<Result<Vec<Add>, _>>().map_err(unwritable).and_then(|rows| adds_of(&rows))
+        let adds = adds.collect::<Result<Vec<Add>, _>>().map_err(unwritable)?;
+        adds_of(&adds, packed(cells, &reader)?)
     });
     for batch in about.into_iter().map(Ok).chain(keys_written).chain(cells_written) {
         writer.write(&batch?).map_err(unwritable)?;
@@ -111,7 +118,18 @@ fn app_id(idem: &Idem, digest: &str) -> String {
     json!(["apiary", idem.scope, idem.key, digest]).to_string()
 }
 
-fn adds_of(adds: &[Add]) -> Result<RecordBatch> {
+/// What Apiary reads instead of `stats` and `tags`.
+fn packed(cells: &[&CellEntry], reader: &CellReader) -> Result<ArrayRef> {
+    let fields = fields_of(&SCHEMA, "add").and_then(|add| fields_of(&Schema::new(add), PACKED)).ok_or_else(defect)?;
+    let columns: Vec<ArrayRef> = vec![
+        longs(cells.iter().map(|cell| signed(cell.rows))),
+        Arc::new(BinaryArray::from_iter_values(cells.iter().map(|cell| reader.packed(cell)))),
+        Arc::new(BinaryArray::from_iter_values(cells.iter().map(|cell| cell.sha256))),
+    ];
+    Ok(Arc::new(StructArray::try_new(fields, columns, None).map_err(unwritable)?))
+}
+
+fn adds_of(adds: &[Add], packed: ArrayRef) -> Result<RecordBatch> {
     let tags = |add: &Add| add.tags.iter().map(|(key, tag)| (key.clone(), Some(tag.clone()))).collect();
     let tags: Vec<BTreeMap<_, _>> = adds.iter().map(tags).collect();
     let columns = vec![
@@ -122,6 +140,7 @@ fn adds_of(adds: &[Add]) -> Result<RecordBatch> {
         Arc::new(BooleanArray::from_iter(adds.iter().map(|add| Some(add.data_change)))),
         Arc::new(StringArray::from_iter(adds.iter().map(|add| add.stats.as_deref()))),
         maps(&tags)?,
+        packed,
     ];
     rows("add", columns)
 }

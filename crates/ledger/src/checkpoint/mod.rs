@@ -24,11 +24,13 @@
 //!
 //! | file | tells |
 //! |---|---|
-//! | `schema`, `encode`, `decode` | the Parquet file |
+//! | `schema`, `encode`, `decode`, `columns`, `adds` | the Parquet file |
 //! | `checksum`, `hint` | the two small JSON objects beside it |
 //! | `store` | reading and writing all three |
 
+mod adds;
 mod checksum;
+mod columns;
 mod decode;
 mod encode;
 mod hint;

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 /// Names inside of a map, as Parquet has them.
 pub(super) const MAP_ENTRY: &str = "key_value";
@@ -13,17 +13,40 @@ pub(super) const MAP_VALUE: &str = "value";
 /// The name inside of a list.
 pub(super) const ELEMENT: &str = "element";
 
+/// The column of an `add` that is Apiary's own: a copy of what `stats` and `tags` say that is read without parsing.
+pub(super) const PACKED: &str = "apiary";
+
+/// Where the footer says how the statistics in there are laid out.
+pub(super) const LAYOUT_KEY: &str = "apiary.layout";
+
 /// Actions in a checkpoint, one column each.
-pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema(vec![group(PACKED, packed())]));
+
+/// The same without Apiary's own column, as the first programs wrote it.
+pub(super) static PLAIN: LazyLock<SchemaRef> = LazyLock::new(|| schema(Vec::new()));
+
+/// The columns of a checkpoint without Apiary's own, whatever a newer program has made of that one.
+pub(super) fn without_own(fields: &Fields) -> Fields {
+    let plain = |field: &FieldRef| match field.data_type() {
+        DataType::Struct(parts) if field.name() == "add" => {
+            let parts = parts.iter().filter(|part| part.name() != PACKED).map(Arc::clone).collect();
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Struct(parts)))
+        }
+        _ => Arc::clone(field),
+    };
+    fields.iter().map(plain).collect()
+}
+
+fn schema(own: Vec<Field>) -> SchemaRef {
     Arc::new(Schema::new(vec![
         group("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
-        group("add", add()),
+        group("add", add().into_iter().chain(own).collect()),
         group("remove", remove()),
         group("metaData", metadata()),
         group("protocol", protocol()),
         group("domainMetadata", vec![text("domain"), text("configuration"), flag("removed")]),
     ]))
-});
+}
 
 fn add() -> Vec<Field> {
     vec![
@@ -35,6 +58,10 @@ fn add() -> Vec<Field> {
         text("stats"),
         map("tags"),
     ]
+}
+
+fn packed() -> Vec<Field> {
+    vec![long("rows"), Field::new("stats", DataType::Binary, true), Field::new("sha256", DataType::Binary, true)]
 }
 
 /// Always NULL in our checkpoints; some readers want the column.

@@ -8,6 +8,7 @@ use apiary_core::{Version, failpoint};
 use bytes::Bytes;
 
 use super::{
+    adds::Source,
     checksum::{Checksum, Mark},
     decode,
     encode::{self, Encoded},
@@ -150,15 +151,18 @@ async fn entry_mark(bucket: &Bucket, snapshot: &Snapshot) -> Result<Mark> {
     Ok(mark)
 }
 
-/// Encodes a snapshot and reads it back before anyone else can.
+/// Encodes a snapshot and reads it back before anyone else can: both copies of what is known of its cells.
 async fn proven(snapshot: &Arc<Snapshot>) -> Result<Encoded> {
     let snapshot = Arc::clone(snapshot);
     let is_small = snapshot.cells.len() <= SMALL_CELLS_MAX;
     let work = move || {
         let encoded = encode::encode(&snapshot)?;
         let object = layout::checkpoint(snapshot.folder(), snapshot.version);
-        let read = decode::decode(object.as_ref(), encoded.body.clone(), snapshot.folder(), snapshot.head.clone());
-        let check = read.and_then(|read| same(&read, &snapshot));
+        let check = [Source::Packed, Source::Delta].into_iter().try_for_each(|source| {
+            let (body, head) = (encoded.body.clone(), snapshot.head.clone());
+            let read = decode::decode_from(object.as_ref(), body, snapshot.folder(), head, source)?;
+            same(&read, &snapshot)
+        });
         check.map_err(|why| LedgerError::Internal(format!("the checkpoint '{object}' would not read back: {why}")))?;
         Ok(encoded)
     };

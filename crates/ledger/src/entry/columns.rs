@@ -15,7 +15,10 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{bounds, strict::Word};
-use crate::{packed::Packer, value::ValueClass};
+use crate::{
+    packed::{self, Packer},
+    value::ValueClass,
+};
 
 /// What stands for: every bound is exact.
 pub(super) const NONE_INEXACT: &str = "{}";
@@ -72,6 +75,13 @@ impl Columns {
             to.column(at, column);
         }
         Ok(rows)
+    }
+
+    /// Takes statistics of so many rows that are packed already.
+    pub(super) fn take(&self, packed: &[u8], rows: u64, to: &mut Packer) -> Result<(), String> {
+        packed::check(packed, &self.classes, rows)?;
+        to.columns(packed);
+        Ok(())
     }
 
     /// The place of a column. They mostly come in order: `guess` is where the last one stood, and one on.

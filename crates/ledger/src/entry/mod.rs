@@ -19,7 +19,7 @@ pub(crate) use change::changed;
 pub(crate) use counts::{rows_added, rows_removed};
 pub(crate) use decode::{FrameEntry, decode};
 pub(crate) use encode::{ARROW_SCHEMA, FRAME_ID, Part, add_lines, commit, commit_all, create, seal};
-pub(crate) use stats::{BorrowedAdd, CellReader, INEXACT_TAG, SHA256_TAG, Scratch, add_of, readable};
+pub(crate) use stats::{BorrowedAdd, CellReader, INEXACT_TAG, SHA256_TAG, Scratch, Told, add_of, readable};
 pub(crate) use strict::lines;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Bounds stand in Delta's `stats`. Delta has no word for "this bound is not itself a value of the column", so that
 //! stands in the tag `apiary.inexact`: column name to `min`, `max` or `both`. A bound that is absent is never exact.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use apiary_core::{CellStats, StatValue};
 use arrow::datatypes::{Schema, SchemaRef};
@@ -14,7 +14,13 @@ use super::{
     Add, bounds,
     columns::{Columns, Memory, NONE_INEXACT},
 };
-use crate::{CellEntry, CellId, cell_entry::Shape, packed::Packer, partition_text, value::ValueClass};
+use crate::{
+    CellEntry, CellId,
+    cell_entry::Shape,
+    packed::{self, Packer},
+    partition_text,
+    value::ValueClass,
+};
 
 pub(crate) const SHA256_TAG: &str = "apiary.sha256";
 pub(crate) const INEXACT_TAG: &str = "apiary.inexact";
@@ -72,9 +78,11 @@ impl CellReader {
             partition_values: values.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect(),
             size: add.size,
             modification_time: add.modification_time,
-            stats: add.stats.as_deref(),
-            sha256: add.tags.get(SHA256_TAG).map(String::as_str),
-            inexact: add.tags.get(INEXACT_TAG).map(String::as_str),
+            told: Told::Delta {
+                stats: add.stats.as_deref(),
+                sha256: add.tags.get(SHA256_TAG).map(String::as_str),
+                inexact: add.tags.get(INEXACT_TAG).map(String::as_str),
+            },
         };
         self.read_borrowed(&borrowed, &mut Scratch::default())
     }
@@ -86,13 +94,23 @@ impl CellReader {
         let Some(id) = CellId::of_path(add.path) else {
             return refuse("has a path that is not cells/<transaction>-<number>.parquet");
         };
-        let Some(stats) = add.stats else { return refuse("has no statistics") };
         let mut sha256 = [0; 32];
-        let Some(Ok(())) = add.sha256.map(|text| hex::decode_to_slice(text, &mut sha256)) else {
-            return refuse("has no checksum");
+        let is_summed = match &add.told {
+            Told::Delta { sha256: Some(text), .. } => hex::decode_to_slice(text, &mut sha256).is_ok(),
+            Told::Delta { sha256: None, .. } => false,
+            Told::Packed { sha256: sum, .. } => <[u8; 32]>::try_from(*sum).map(|sum| sha256 = sum).is_ok(),
         };
+        if !is_summed {
+            return refuse("has no checksum");
+        }
         let mut packed = Packer::over(std::mem::take(&mut scratch.packed), &self.partition_values(add)?);
-        let rows = self.columns.pack(stats, add.inexact.unwrap_or(NONE_INEXACT), &mut packed, &mut scratch.columns);
+        let rows = match add.told {
+            Told::Delta { stats: None, .. } => return refuse("has no statistics"),
+            Told::Delta { stats: Some(stats), inexact, .. } => {
+                self.columns.pack(stats, inexact.unwrap_or(NONE_INEXACT), &mut packed, &mut scratch.columns)
+            }
+            Told::Packed { rows, stats, .. } => self.columns.take(stats, rows, &mut packed).map(|()| rows),
+        };
         let (packed, buffer) = packed.copied();
         scratch.packed = buffer;
         Ok(CellEntry {
@@ -104,6 +122,20 @@ impl CellReader {
             sha256,
             packed,
         })
+    }
+
+    /// The statistics of a cell as bytes, for a reader of the same columns.
+    pub(crate) fn packed<'a>(&self, cell: &'a CellEntry) -> Cow<'a, [u8]> {
+        if cell.shape.columns == self.shape.columns {
+            return Cow::Borrowed(packed::stats(&cell.packed, cell.shape.partition_by.len()));
+        }
+        let mut packer = Packer::new(&[]);
+        for (name, column) in &cell.stats().columns {
+            if let Ok(at) = self.shape.columns.binary_search(name) {
+                packer.column(at, column);
+            }
+        }
+        Cow::Owned(packer.finish().into_vec())
     }
 
     fn partition_values<'a>(&self, add: &BorrowedAdd<'a>) -> Result<Vec<Option<&'a str>>, String> {
@@ -141,9 +173,16 @@ pub(crate) struct BorrowedAdd<'a> {
     pub(crate) partition_values: Vec<(&'a str, Option<&'a str>)>,
     pub(crate) size: u64,
     pub(crate) modification_time: i64,
-    pub(crate) stats: Option<&'a str>,
-    pub(crate) sha256: Option<&'a str>,
-    pub(crate) inexact: Option<&'a str>,
+    pub(crate) told: Told<'a>,
+}
+
+/// What an `add` action tells of a cell's bytes and rows.
+#[derive(Debug)]
+pub(crate) enum Told<'a> {
+    /// Delta's statistics, and what the tags say.
+    Delta { stats: Option<&'a str>, sha256: Option<&'a str>, inexact: Option<&'a str> },
+    /// The same as [`CellReader::packed`] has it.
+    Packed { rows: u64, stats: &'a [u8], sha256: &'a [u8] },
 }
 
 /// Whether the `add` action of a cell makes a cell again; if not, why.

@@ -3,8 +3,8 @@
 //! ```text
 //! warm   GET v+1, with the fence of its epoch unless that is known to be missing; what is there is replayed, and so on
 //! cold   GET _last_checkpoint   where to look first; whatever it says costs time at most
-//!        LIST from there        checkpoints and entries
-//!        GET checkpoint, GET its checksum, GET the entries after it, 16 at once
+//!        LIST from there        checkpoints and entries; beside it already
+//!        GET checkpoint, GET its checksum, and then the entries after it, 16 at once
 //!        GET the entry after those, which is not there
 //! ```
 //!
@@ -97,6 +97,16 @@ impl Frames {
     }
 }
 
+/// A checkpoint, and the first entries after it.
+type Loading = (Loaded, Vec<Result<Option<Bytes>>>);
+
+/// Why a hinted checkpoint is loaded no further.
+enum Until {
+    /// The list shows a newer one.
+    Outdated(Listing),
+    Failed(LedgerError),
+}
+
 /// A frame that is being opened.
 #[derive(Debug)]
 struct Opening<'a> {
@@ -116,8 +126,8 @@ impl<'a> Opening<'a> {
         let hinted = checkpoint::hint(&self.log.bucket, &self.log.kind.folder).await;
         if let Some(hinted) = hinted {
             let found = if self.log.bucket.list_is_ordered() {
-                let list = Listing::read(self.log, Some(hinted), LOG_OBJECTS_MAX).await?;
-                self.by_list(&list, None, asked).await?
+                let (list, ahead) = self.listed_beside(hinted).await?;
+                self.by_list(&list, None, asked, ahead).await?
             } else {
                 self.by_hint(hinted).await?
             };
@@ -129,7 +139,7 @@ impl<'a> Opening<'a> {
         if list.is_bare() {
             self.missing_if_without_first().await?;
         }
-        if let Some(snapshot) = self.by_list(&list, None, asked).await? {
+        if let Some(snapshot) = self.by_list(&list, None, asked, None).await? {
             return Ok(snapshot);
         }
         if list.is_whole && list.newest_checkpoint().is_none() {
@@ -157,7 +167,7 @@ impl<'a> Opening<'a> {
             // Three objects of each version at most.
             let objects = usize::try_from((back + 1) * 3).unwrap_or(LOG_OBJECTS_MAX).min(LOG_OBJECTS_MAX);
             let list = Listing::read(self.log, (from > 0).then_some(Version(from)), objects).await?;
-            if let Some(snapshot) = self.by_list(&list, Some(version), asked).await? {
+            if let Some(snapshot) = self.by_list(&list, Some(version), asked, None).await? {
                 return Ok(Some(snapshot));
             }
             if from == 0 {
@@ -169,16 +179,45 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// The frame by the newest checkpoint that can be believed, up to `upto`; `None` if there is none.
-    async fn by_list(&mut self, list: &Listing, upto: Option<Version>, asked: Moment) -> Result<Option<Snapshot>> {
+    /// What the log holds from the hinted checkpoint on, which is loaded meanwhile; and the checkpoint, if it is the newest.
+    async fn listed_beside(&self, hinted: Version) -> Result<(Listing, Option<Loading>)> {
+        let listing = async {
+            let list = Listing::read(self.log, Some(hinted), LOG_OBJECTS_MAX).await.map_err(Until::Failed)?;
+            if list.newest_checkpoint() != Some(hinted) {
+                return Err(Until::Outdated(list));
+            }
+            let early = self.early(hinted, list.last()).await;
+            Ok((list, early))
+        };
+        // What the store says of a checkpoint counts only if it is the newest.
+        let loading = async { Ok(self.load(hinted).await) };
+        match tokio::try_join!(listing, loading) {
+            Ok(((list, early), loaded)) => Ok((list, Some((loaded?, early)))),
+            Err(Until::Outdated(list)) => Ok((list, None)),
+            Err(Until::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The frame by the newest checkpoint that can be believed, up to `upto`; `None` if there is none. The newest of the
+    /// list may have been loaded `ahead`.
+    async fn by_list(
+        &mut self,
+        list: &Listing,
+        upto: Option<Version>,
+        asked: Moment,
+        mut ahead: Option<Loading>,
+    ) -> Result<Option<Snapshot>> {
         let last = list.last().map(|last| upto.map_or(last, |upto| last.min(upto)));
         for version in list.checkpoints.keys().rev().filter(|version| upto.is_none_or(|upto| **version <= upto)) {
+            let ahead = ahead.take();
             if !self.tried.insert(*version) {
                 continue;
             }
-            let loading = self.load(*version);
-            let (loaded, early) = tokio::join!(loading, self.early(*version, last));
-            let Some(base) = self.believed(*version, loaded?) else { continue };
+            let (loaded, early) = match ahead {
+                Some(loading) => loading,
+                None => tokio::try_join!(self.load(*version), async { Ok(self.early(*version, last).await) })?,
+            };
+            let Some(base) = self.believed(*version, loaded) else { continue };
             // No checkpoint lies above, so no slot after this one is in a fenced epoch.
             if list.is_whole && upto.is_none() && list.newest_checkpoint() == Some(*version) {
                 self.log.vouch.set(version.next(), asked);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use apiary_bucket::{Bucket, Key, Listed, layout};
-use apiary_core::{QueryId, Version};
+use apiary_core::{QueryId, SystemClock, SystemRng, Version};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,12 @@ impl Pin {
     #[must_use]
     pub fn new(query: QueryId, node: String, frames: Vec<PinnedVersion>) -> Self {
         Self { format: FORMAT, query, node, frames }
+    }
+
+    /// Any bytes as a pin: for fuzzing.
+    pub(crate) fn any(body: &[u8]) {
+        let key = layout::pin(&QueryId::new(&SystemClock, &SystemRng));
+        let _ = Self::decode(&key, body);
     }
 
     fn decode(key: &Key, body: &[u8]) -> Result<Self> {

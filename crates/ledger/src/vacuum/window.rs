@@ -19,6 +19,7 @@ use crate::{
     frames::FrameLog,
     header::Head,
     log::{GETS_AT_ONCE, Log, LogKind, within},
+    sum,
 };
 
 /// Objects of a log for each entry: the entry, and seldom a checkpoint and its checksum.
@@ -50,6 +51,7 @@ pub(super) async fn read(log: &Log<FrameLog>, from: Version, head: &Head) -> Res
         let cleaned =
             || LedgerError::Aborted(format!("the entry '{key}' was cleaned away while vacuum read the ledger"));
         let body = body?.ok_or_else(cleaned)?;
+        sum::check(key.as_ref(), &body)?;
         let entry = log.kind.decode(key.as_ref(), &body)?;
         let follows = sha256.is_none() || entry.header.prev == sha256;
         if entry.header.v != version || !follows {

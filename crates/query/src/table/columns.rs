@@ -6,10 +6,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    num::NonZero,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
-use apiary_ledger::{CellEntry, Cells};
+use apiary_ledger::{CellEntry, Cells, Chunk};
 use datafusion::{
     arrow::{
         array::{Array, ArrayRef, BooleanArray, UInt64Array, make_comparator},
@@ -20,6 +25,9 @@ use datafusion::{
 };
 
 use super::bounds::{self, Bound, ColumnBounds};
+
+/// Chunks of cells that are worth a thread: some milliseconds of work.
+const CHUNKS_A_THREAD: usize = 16;
 
 /// One column of many cells.
 #[derive(Debug)]
@@ -73,9 +81,7 @@ impl ColumnArrays {
 
     /// The column of all cells of a frame; there is at least one.
     fn of_all(cells: &Cells, field: &Field) -> Option<Self> {
-        let name = format!("bounds of '{}' as {:?}", field.name(), field.data_type());
-        let parts: Vec<Arc<Option<Self>>> =
-            cells.chunks().iter().map(|chunk| chunk.memo(&name, |cells| Self::of(cells, field))).collect();
+        let parts = Self::of_chunks(cells.chunks(), field);
         let parts = parts.iter().map(|part| part.as_ref().as_ref()).collect::<Option<Vec<&Self>>>()?;
         let join =
             |pick: fn(&Self) -> &dyn Array| concat(&parts.iter().map(|part| pick(part)).collect::<Vec<_>>()).ok();
@@ -86,6 +92,22 @@ impl ColumnArrays {
             null_count: join(|part| part.null_count.as_ref())?,
             exact: exact.as_any().downcast_ref::<BooleanArray>()?.clone(),
         })
+    }
+
+    /// The column chunk by chunk. Where there are many chunks, several threads see to it that what is not known yet is.
+    fn of_chunks(chunks: &[Arc<Chunk>], field: &Field) -> Vec<Arc<Option<Self>>> {
+        let name = format!("bounds of '{}' as {:?}", field.name(), field.data_type());
+        let of = |chunk: &Arc<Chunk>| chunk.memo(&name, |cells| Self::of(cells, field));
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(chunks.len() / CHUNKS_A_THREAD);
+        if threads > 1 {
+            let next = AtomicUsize::new(0);
+            let some = || {
+                let taken = std::iter::repeat_with(|| chunks.get(next.fetch_add(1, Ordering::Relaxed)));
+                taken.map_while(|chunk| chunk).for_each(|chunk| drop(of(chunk)));
+            };
+            thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(some))));
+        }
+        chunks.iter().map(of).collect()
     }
 
     /// For each cell whether its values are all of the list (`true`), none of them (`false`), or it cannot be told.

@@ -1,6 +1,6 @@
 //! What the optimiser is told of a scan. `Exact` answers queries, so it stands only where the ledger vouches for it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use apiary_ledger::CellEntry;
 use datafusion::{
@@ -10,15 +10,19 @@ use datafusion::{
     error::Result as DfResult,
 };
 
-use super::bounds::{self, Bound};
+use super::bounds::{self, Bound, ColumnBounds};
 
 /// Bytes that a value without a fixed width is taken to have in memory.
 const TEXT_BYTES: u64 = 24;
 
-/// What is known of one cell.
-pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef) -> Statistics {
+/// What is known of one cell, and of those of its columns that are `wanted`: what nobody looks at is not unpacked.
+pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef, wanted: &BTreeSet<usize>) -> Statistics {
     let rows = cell.rows;
-    let columns: Vec<_> = schema.fields().iter().map(|field| of_column(cell, field)).collect();
+    let columns = schema.fields().iter().enumerate().map(|(at, field)| {
+        let bounds = if wanted.contains(&at) { bounds::of_column(cell, field) } else { ColumnBounds::default() };
+        of_column(bounds, field, rows)
+    });
+    let columns: Vec<_> = columns.collect();
     let width: u64 = schema.fields().iter().map(|field| width(field)).sum();
     Statistics {
         num_rows: Precision::Exact(size(rows)),
@@ -27,15 +31,14 @@ pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef) -> Statistics {
     }
 }
 
-fn of_column(cell: &CellEntry, field: &Field) -> ColumnStatistics {
-    let bounds = bounds::of_column(cell, field);
+fn of_column(bounds: ColumnBounds, field: &Field, rows: u64) -> ColumnStatistics {
     ColumnStatistics {
         null_count: bounds.null_count.map_or(Precision::Absent, |count| Precision::Exact(size(count))),
         min_value: precision(bounds.min),
         max_value: precision(bounds.max),
         sum_value: Precision::Absent,
         distinct_count: Precision::Absent,
-        byte_size: Precision::Inexact(size(cell.rows.saturating_mul(width(field)))),
+        byte_size: Precision::Inexact(size(rows.saturating_mul(width(field)))),
     }
 }
 

@@ -1,16 +1,22 @@
 //! Checkpoints: whatever is written, damaged, half done or lied about, a frame opens to what its entries say, or names
 //! what is lost.
 
+use std::sync::Arc;
+
 use apiary_bucket::{Bucket, Key, layout};
 use apiary_core::{ErrorKind, Rng, SeededRng, Version};
+use apiary_faults::{Fault as StoreFault, FaultStore, Op, Rule};
+use bytes::Bytes;
+use object_store::memory::InMemory;
 
 use super::{
     super::Frames,
     aged::Aged,
+    faulty::QuickClock,
     scribe::{Scribe, assert_same, objects},
 };
 
-async fn cold(scribe: &Scribe) -> std::sync::Arc<crate::Snapshot> {
+async fn cold(scribe: &Scribe) -> Arc<crate::Snapshot> {
     Frames::new(scribe.bucket.clone()).snapshot(&scribe.frame).await.unwrap()
 }
 
@@ -151,6 +157,30 @@ async fn a_checkpoint_of_another_frame_or_version_is_not_believed() {
     let read = cold(&scribe).await;
     assert_same(&read, &scribe.now);
     assert_eq!(read.tail().checkpoint, Some(Version(10)));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_the_store_refuses_matters_only_if_it_is_the_newest() {
+    let clock = QuickClock::default();
+    let store = FaultStore::new(Arc::new(InMemory::new()), 7, Arc::new(clock.clone()));
+    let bucket = Bucket::over(Arc::new(store.clone()), Arc::new(clock), Arc::new(SeededRng::new(7)));
+    let mut scribe = Scribe::begin(&bucket, 6).await;
+    let frames = Frames::new(scribe.bucket.clone());
+    for _ in 0..2 {
+        scribe.write(20).await;
+        frames.checkpoint(&scribe.frame).await.unwrap();
+    }
+    let folder = &scribe.frame.folder;
+    let older = Bytes::from_static(br#"{"version":20}"#);
+    scribe.bucket.put(&layout::last_checkpoint(folder), older).await.unwrap();
+    let refuse = |version| {
+        let key = layout::checkpoint(folder, Version(version));
+        store.script(Rule::on(Op::Get, StoreFault::Denied).keys(key.as_ref()).forever());
+    };
+    refuse(20);
+    assert_same(&cold(&scribe).await, &scribe.now);
+    refuse(40);
+    assert!(Frames::new(scribe.bucket.clone()).snapshot(&scribe.frame).await.is_err());
 }
 
 #[tokio::test]
