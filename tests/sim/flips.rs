@@ -25,13 +25,7 @@ impl Scene {
     async fn new(clock: ManualClock) -> Self {
         let memory = MemoryStore::new(Arc::new(clock.clone()));
         let bucket = machine(&clock, &memory);
-        let registry = Registry::new(bucket.clone());
-        let path: FramePath = Target::Set.path().parse().unwrap();
-        registry.create_hive(&path.hive).await.unwrap();
-        registry.create_box(&path.hive, &path.box_name).await.unwrap();
-        registry.create_frame(&path, &Target::Set.spec()).await.unwrap();
-        let names = registry.namespace().await.unwrap();
-        let frame = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap();
+        let frame = Target::Set.make(&Registry::new(bucket.clone())).await;
         let scene = Self { clock, memory, frame };
         scene.append(&bucket).await.unwrap();
         scene

@@ -7,7 +7,7 @@ use std::{
 };
 
 use apiary_bucket::Bucket;
-use apiary_core::{Clock, FramePath, ManualClock, SeededRng, TxnId};
+use apiary_core::{Clock, ManualClock, SeededRng, TxnId};
 use apiary_faults::MemoryStore;
 use apiary_ledger::{FrameRecord, Frames, Registry, Transaction};
 
@@ -55,12 +55,7 @@ async fn make_frames(bucket: &Bucket) -> BTreeMap<Target, Arc<FrameRecord>> {
     let registry = Registry::new(bucket.clone());
     let mut frames = BTreeMap::new();
     for target in Target::ALL {
-        let path: FramePath = target.path().parse().unwrap();
-        registry.create_hive(&path.hive).await.unwrap();
-        registry.create_box(&path.hive, &path.box_name).await.unwrap();
-        registry.create_frame(&path, &target.spec()).await.unwrap();
-        let (hive, box_name, frame) = (path.hive.as_str(), path.box_name.as_str(), path.frame.as_str());
-        frames.insert(target, registry.namespace().await.unwrap().frame(hive, box_name, frame).unwrap());
+        frames.insert(target, target.make(&registry).await);
     }
     frames
 }

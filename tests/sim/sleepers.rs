@@ -11,7 +11,7 @@ use std::{
 };
 
 use apiary_bucket::{Bucket, layout};
-use apiary_core::{Clock, ErrorKind, FramePath, ManualClock, SeededRng, TxnId, Version};
+use apiary_core::{Clock, ErrorKind, ManualClock, SeededRng, TxnId, Version};
 use apiary_faults::{Call, Fault, FaultStore, MemoryStore, Op, Outcome, Rule};
 use apiary_ledger::{CommitOutcome, FrameRecord, Frames, IdempotencyKey, Registry, Snapshot, Transaction};
 use bytes::Bytes;
@@ -37,13 +37,7 @@ fn objects() -> &'static Objects {
         let memory = MemoryStore::new(Arc::new(clock.clone()));
         let bucket = Bucket::over(Arc::new(memory.clone()), Arc::new(clock), Arc::new(SeededRng::new(1)));
         let made = async {
-            let registry = Registry::new(bucket.clone());
-            let path: FramePath = Target::Set.path().parse().unwrap();
-            registry.create_hive(&path.hive).await.unwrap();
-            registry.create_box(&path.hive, &path.box_name).await.unwrap();
-            registry.create_frame(&path, &Target::Set.spec()).await.unwrap();
-            let names = registry.namespace().await.unwrap();
-            let frame = names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap();
+            let frame = Target::Set.make(&Registry::new(bucket.clone())).await;
             let frames = Frames::new(bucket.clone());
             for version in 1..=MADE {
                 let base = frames.snapshot(&frame).await.unwrap();

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use apiary_core::{CellStats, ColumnStats, StatValue, TxnId};
-use apiary_ledger::{CellEntry, CellFacts, CellId, FrameRecord, FrameSpec};
+use apiary_core::{CellStats, ColumnStats, FramePath, StatValue, TxnId};
+use apiary_ledger::{CellEntry, CellFacts, CellId, FrameRecord, FrameSpec, Registry};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
 
@@ -43,6 +43,16 @@ impl Target {
             Self::Set | Self::Register => (vec![int("n")], vec![]),
         };
         FrameSpec { schema: Arc::new(Schema::new(fields)), partition_by: by }
+    }
+
+    /// The frame, made with its hive and its box.
+    pub(crate) async fn make(self, registry: &Registry) -> Arc<FrameRecord> {
+        let path: FramePath = self.path().parse().unwrap();
+        registry.create_hive(&path.hive).await.unwrap();
+        registry.create_box(&path.hive, &path.box_name).await.unwrap();
+        registry.create_frame(&path, &self.spec()).await.unwrap();
+        let names = registry.namespace().await.unwrap();
+        names.frame(path.hive.as_str(), path.box_name.as_str(), path.frame.as_str()).unwrap()
     }
 
     /// The `nth` cell of a transaction, and its bytes.

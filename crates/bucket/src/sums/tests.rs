@@ -125,3 +125,29 @@ fn a_name_that_is_changed_or_taken_away_is_damage() {
     cut.drain(magic - NAME_BYTES..magic);
     assert!(matches!(Sums::find(cut.len() as u64, &cut), Found::Damaged));
 }
+
+#[test]
+fn any_bytes_as_a_cell_are_one_that_was_written_or_are_not_vouched_for() {
+    let named = |data: usize, footer: usize| with_sums(file(data, footer), &txn(), 3).unwrap();
+    let samples = [named(0, 20), named(500, 90), named(70_000, 300), with_sums_unnamed(file(500, 90)).unwrap()];
+    apiary_faults::mutate::drive("cell", &samples, |bytes| {
+        let size = bytes.len() as u64;
+        // As a reader does: some of the end, and as much more as it takes.
+        let mut found = Sums::find(size, &bytes[bytes.len().saturating_sub(64)..]);
+        if let Found::More(more) = found {
+            let from = size.checked_sub(more).expect("no more than there is");
+            found = Sums::find(size, &bytes[usize::try_from(from).unwrap()..]);
+        }
+        if let Found::More(_) = found {
+            found = Sums::find(size, bytes);
+        }
+        assert!(!matches!(found, Found::More(_)), "all of it was there");
+        let Found::Sums(sums) = found else { return };
+        for range in [0..1, 0..size, size / 2..size / 2 + 1, size.saturating_sub(9)..u64::MAX] {
+            let span = sums.span(&range);
+            assert!(span.start <= span.end && span.end <= size, "{range:?}");
+        }
+        let is_vouched_for = sums.check(&(0..size), bytes).is_ok();
+        assert!(!is_vouched_for || samples.iter().any(|sample| sample == bytes), "another cell is vouched for");
+    });
+}

@@ -117,18 +117,23 @@ fn folded(stage: &Cut, later: &[Cut], grain: &Grain) -> Result<Option<(usize, Ar
     if !stage.plan.is::<ShuffleWriterExec>() || !is_repeatable(body.as_ref()) {
         return Ok(None);
     }
-    let mut readers = Vec::new();
-    for (at, reader) in later.iter().enumerate() {
-        let reads = find_unresolved_shuffles(&reader.plan).map_err(BallistaError::into_datafusion)?;
-        readers.extend(reads.iter().filter(|read| read.stage_id == stage.id).map(|_| at));
-    }
-    let [at] = readers[..] else { return Ok(None) };
+    let [at] = readers(stage.id, later)?[..] else { return Ok(None) };
     let reader = &later[at].plan;
     let tasks = reader.children().first().map_or(1, |child| child.output_partitioning().partition_count());
     if !grain.spares_a_stage(scan_bytes(body.as_ref()), tasks) {
         return Ok(None);
     }
     Ok(put_back(reader, stage.id, body)?.map(|plan| (at, plan)))
+}
+
+/// Who reads stage `id`, by their places among `stages`: one that reads it twice is there twice.
+pub(super) fn readers(id: usize, stages: &[Cut]) -> Result<Vec<usize>> {
+    let mut readers = Vec::new();
+    for (at, reader) in stages.iter().enumerate() {
+        let reads = find_unresolved_shuffles(&reader.plan).map_err(BallistaError::into_datafusion)?;
+        readers.extend(reads.iter().filter(|read| read.stage_id == id).map(|_| at));
+    }
+    Ok(readers)
 }
 
 /// Whether every task may do it again: it reads cells and no other stage, gives the same rows each time, and does not make

@@ -23,11 +23,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use apiary_query::SideSize;
-use ballista_core::{
-    error::BallistaError,
-    execution_plans::{SortShuffleWriterExec, UnresolvedShuffleExec},
-};
-use ballista_scheduler::planner::find_unresolved_shuffles;
+use ballista_core::execution_plans::{SortShuffleWriterExec, UnresolvedShuffleExec};
 use datafusion::{
     common::{JoinType, internal_err},
     error::Result,
@@ -38,7 +34,10 @@ use datafusion::{
     },
 };
 
-use super::{fold::Cut, sizing::Grain};
+use super::{
+    fold::{Cut, readers},
+    sizing::Grain,
+};
 
 /// Most bytes that a small side may have written: every task of the large side's stage reads them.
 pub(super) const REDUCING_BYTES_MAX: u64 = 16 << 20;
@@ -77,8 +76,9 @@ pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
     for at in 0..stages.len() {
         let mut joins = Vec::new();
         dealt_joins(&stages[at].plan, &mut joins);
-        for join in joins.into_iter().filter(|join| worth.get(&name_of(join)).copied().unwrap_or(false)) {
-            if let Some((large, reduced)) = reduced(&join, &stages)? {
+        let joins = joins.iter().filter_map(|join| join.downcast_ref::<HashJoinExec>());
+        for join in joins.filter(|join| worth.get(&name_of(join)).copied().unwrap_or(false)) {
+            if let Some((large, reduced)) = reduced(join, &stages)? {
                 stages[large] = reduced;
             }
         }
@@ -87,11 +87,9 @@ pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
 }
 
 /// The joins of a stage's plan, each with what it reads.
-fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<HashJoinExec>) {
-    if let Some(join) = plan.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join))
-        && let Ok(join) = join.builder().build()
-    {
-        found.push(join);
+fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionPlan>>) {
+    if plan.downcast_ref::<HashJoinExec>().is_some_and(can_be_reduced) {
+        found.push(Arc::clone(plan));
     }
     plan.children().into_iter().for_each(|child| dealt_joins(child, found));
 }
@@ -106,7 +104,7 @@ fn reduced(join: &HashJoinExec, stages: &[Cut]) -> Result<Option<(usize, Cut)>> 
     let (Some(small), Some(large)) = (dealt(join.left()), dealt(join.right())) else { return Ok(None) };
     let (reducing, stage) = (&stages[small], &stages[large]);
     let writer = stage.plan.downcast_ref::<SortShuffleWriterExec>();
-    let is_free = small < large && stage.reduced_by.is_none() && readers(stage.id, stages)? == 1;
+    let is_free = small < large && stage.reduced_by.is_none() && readers(stage.id, stages)?.len() == 1;
     let (Some(writer), true) = (writer.map(|writer| writer.children()), is_free) else { return Ok(None) };
     let [body] = writer[..] else { return Ok(None) };
     let parts = join.left().output_partitioning().partition_count();
@@ -117,16 +115,6 @@ fn reduced(join: &HashJoinExec, stages: &[Cut]) -> Result<Option<(usize, Cut)>> 
         .build_exec()?;
     let plan = replace_children_if_necessary(Arc::clone(&stage.plan), vec![kept])?;
     Ok(Some((large, Cut { id: stage.id, plan, reduced_by: Some(reducing.id) })))
-}
-
-/// How often a stage is read.
-fn readers(id: usize, stages: &[Cut]) -> Result<usize> {
-    let mut readers = 0;
-    for stage in stages {
-        let reads = find_unresolved_shuffles(&stage.plan).map_err(BallistaError::into_datafusion)?;
-        readers += reads.iter().filter(|read| read.stage_id == id).count();
-    }
-    Ok(readers)
 }
 
 /// A reduced stage's plan as it was.
