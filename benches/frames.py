@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PROCESSES = 7
 
 
 def call(binary: Path, *arguments: str) -> dict:
@@ -36,6 +37,7 @@ def row(name: str, told: dict) -> None:
 
 def show(told: dict) -> None:
     print(f"{told['open']['cells']} cells, {told['open']['version'] + 1} versions")
+    print("first open of a process: " + ", ".join(f"{ms:.0f}" for ms in sorted(told["fresh"])) + " ms")
     row("open", told["open"])
     row("warm look", told["warm"])
     for name, plan in (told["plan"] or {}).items():
@@ -68,6 +70,8 @@ def main() -> None:
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "date": time.strftime("%Y-%m-%d"),
             "make": call(binary, "make", folder, str(options.versions), str(options.first)),
+            # What a new process waits for its first look: nothing is warm in it.
+            "fresh": [call(binary, "open", folder)["first_ms"] for _ in range(PROCESSES)],
             **call(binary, "measure", folder),
         }
     show(report)
