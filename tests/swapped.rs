@@ -9,7 +9,7 @@ use apiary_core::{Clock, ErrorKind, FramePath, ManualClock, SeededRng};
 use apiary_faults::MemoryStore;
 use apiary_ingest::{AppendOptions, Ingest, IngestSettings};
 use apiary_ledger::{Frames, Registry};
-use apiary_query::{Planner, QueryError, Session, Statement, execute_local, local_config, parse};
+use apiary_query::{Planner, QueryError, Session, Statement, gather, local_config, parse};
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     util::pretty::pretty_format_batches,
@@ -103,7 +103,10 @@ async fn ask(bucket: &Bucket, sql: &str) -> Result<String, QueryError> {
     let Statement::Query(query) = parse(sql)? else { panic!("{sql} is no query") };
     let pinned = planner.pin(&query, &Session::from_parts("h", "b", [])?).await?;
     let planned = pinned.plan(local_config(2), planner.runtime()).await?;
-    let batches: Vec<RecordBatch> = execute_local(&planned)?.try_collect().await.map_err(QueryError::from)?;
+    let batches: Vec<RecordBatch> = gather(std::sync::Arc::clone(&planned.physical), planned.ctx.task_ctx())?
+        .try_collect()
+        .await
+        .map_err(QueryError::from)?;
     Ok(pretty_format_batches(&batches).unwrap().to_string())
 }
 

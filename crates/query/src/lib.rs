@@ -2,7 +2,7 @@
 //!
 //! A statement is [`parse`]d, [`Planner::pin`] binds it to one snapshot of each frame it names, and
 //! [`Pinned::plan`] turns it into a plan whose scans have already dropped every cell that cannot match. What is
-//! executed where is not decided here: a plan runs on the spot with [`execute_local`], or the engine cuts it.
+//! executed where is not decided here: a plan runs on the spot with [`gather`], or the engine cuts it.
 //!
 //! Never in here: Ballista, gRPC, a terminal, a write to the bucket.
 
@@ -14,6 +14,7 @@ mod define;
 mod error;
 mod explain;
 mod footer;
+mod gather;
 mod names;
 mod order;
 mod pinned;
@@ -40,7 +41,8 @@ pub use define::{Place, session_after};
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};
 pub use footer::{QueryStats, footer};
-pub use pinned::{Pinned, Planned, execute_local};
+pub use gather::gather;
+pub use pinned::{Pinned, Planned};
 pub use planner::Planner;
 pub use report::{CellReport, PruneKind, PruneReason, ScanReport};
 pub use runtime::{local_config, runtime_for, runtime_like, spilling_config, within_chamber};

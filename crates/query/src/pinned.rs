@@ -8,9 +8,9 @@ use datafusion::{
     arrow::datatypes::SchemaRef,
     datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
     error::DataFusionError,
-    execution::{SendableRecordBatchStream, SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnv},
+    execution::{SessionStateBuilder, context::SQLOptions, runtime_env::RuntimeEnv},
     logical_expr::LogicalPlan,
-    physical_plan::{ExecutionPlan, execute_stream},
+    physical_plan::ExecutionPlan,
     prelude::{SessionConfig, SessionContext},
     sql::{
         parser::Statement as DfStatement,
@@ -191,11 +191,6 @@ impl Planned {
     pub fn bytes_kept(&self) -> u64 {
         self.scans.iter().filter(|scan| !scan.answered_by_ledger).map(|scan| scan.bytes_kept).sum()
     }
-}
-
-/// Runs a plan here, all its partitions merged. Dropping the stream stops it.
-pub fn execute_local(planned: &Planned) -> Result<SendableRecordBatchStream> {
-    Ok(execute_stream(Arc::clone(&planned.physical), planned.ctx.task_ctx())?)
 }
 
 /// Marks the scans that the optimiser answered from statistics: those that no leaf of the plan reads any more.

@@ -9,16 +9,17 @@ use apiary_ledger::{
     CellFacts, CellId, CommitOutcome, FrameRecord, FrameSpec, Frames, Registry, Transaction, delta_schema,
     partition_text,
 };
-use datafusion::arrow::{
-    array::RecordBatch,
-    datatypes::{Schema, SchemaRef},
-    util::pretty::pretty_format_batches,
+use datafusion::{
+    arrow::{
+        array::RecordBatch,
+        datatypes::{Schema, SchemaRef},
+        util::pretty::pretty_format_batches,
+    },
+    execution::SendableRecordBatchStream,
 };
 use futures::TryStreamExt;
 
-use crate::{
-    Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, execute_local, local_config, parse,
-};
+use crate::{Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, gather, local_config, parse};
 
 pub(crate) struct Colony {
     pub(crate) bucket: Bucket,
@@ -109,7 +110,7 @@ impl Colony {
     /// Plans and runs `sql`.
     pub(crate) async fn ask(&self, sql: &str, session: &Session) -> Result<(Planned, Vec<RecordBatch>)> {
         let planned = self.plan(sql, session).await?;
-        let batches = execute_local(&planned)?.try_collect().await.map_err(QueryError::from)?;
+        let batches = run(&planned)?.try_collect().await.map_err(QueryError::from)?;
         Ok((planned, batches))
     }
 
@@ -125,6 +126,11 @@ impl Colony {
             Err(error) => error,
         }
     }
+}
+
+/// Runs a plan, all its partitions merged.
+pub(crate) fn run(planned: &Planned) -> Result<SendableRecordBatchStream> {
+    Ok(gather(Arc::clone(&planned.physical), planned.ctx.task_ctx())?)
 }
 
 fn encode(schema: &SchemaRef, rows: &RecordBatch, id: CellId) -> apiary_cell::EncodedCell {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use apiary_core::FramePath;
 use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use futures::StreamExt;
 
 use super::kit::{Colony, query, session};
 use crate::{ExplainReport, PruneKind, Session, local_config, runtime_like};
@@ -93,12 +94,35 @@ async fn planning_reads_no_cell_and_running_reads_only_what_is_left() {
     let runtime = runtime_like(&colony.planner.runtime(), &counted, None, None).unwrap();
     let planned = pinned.plan(local_config(4), runtime).await.unwrap();
     assert_eq!(counted.counters().snapshot(), Arc::new(apiary_bucket::Counters::default()).snapshot());
-    let rows: Vec<RecordBatch> =
-        futures::TryStreamExt::try_collect(crate::execute_local(&planned).unwrap()).await.unwrap();
+    let rows: Vec<RecordBatch> = futures::TryStreamExt::try_collect(super::kit::run(&planned).unwrap()).await.unwrap();
     assert_eq!(super::kit::lines(&rows), ["| east | -3.0 |", "| north | 3.0 |", "| south | 20.5 |"]);
     let after = counted.counters().snapshot();
     assert_eq!((after.lists, after.puts), (0, 0));
     assert!(after.gets >= 3 && after.gets <= 12, "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_rests_holds_back_what_a_union_would_open() {
+    const COPIES: usize = 40;
+    let colony = Colony::new();
+    let numbers = (0..500).collect::<Int64Array>();
+    let cell = RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]).unwrap();
+    colony.frame("h.b.numbers", &[], &[cell]).await;
+    let statement = query(&["SELECT n FROM h.b.numbers"; COPIES].join(" UNION ALL ")).unwrap();
+    let pinned = colony.planner.pin(&statement, &Session::default()).await.unwrap();
+    let counted = colony.bucket.with_counters(Arc::default());
+    let runtime = runtime_like(&colony.planner.runtime(), &counted, None, None).unwrap();
+    let planned = pinned.plan(local_config(2), runtime).await.unwrap();
+    assert!(planned.physical.properties().partitioning.partition_count() >= COPIES);
+    let mut answer = super::kit::run(&planned).unwrap();
+    let first = answer.next().await.unwrap().unwrap().num_rows();
+    colony.bucket.clock().sleep(std::time::Duration::from_millis(200)).await;
+    let resting = counted.counters().snapshot().gets;
+    let rest: Vec<RecordBatch> = futures::TryStreamExt::try_collect(answer).await.unwrap();
+    assert_eq!(first + rest.iter().map(RecordBatch::num_rows).sum::<usize>(), COPIES * 500);
+    let all = counted.counters().snapshot().gets;
+    // Eight that run, and one in the place of each whose rows were taken; the first may have asked for the footer.
+    assert!(resting <= 24 && all >= COPIES as u64, "{resting} GETs while the reader rested, {all} in all");
 }
 
 #[tokio::test]
@@ -117,7 +141,7 @@ async fn a_footer_is_fetched_once_and_statistics_never() {
         let runtime = runtime_like(&colony.planner.runtime(), &counted, None, None).unwrap();
         let planned = pinned.plan(local_config(2), runtime).await.unwrap();
         let rows: Vec<RecordBatch> =
-            futures::TryStreamExt::try_collect(crate::execute_local(&planned).unwrap()).await.unwrap();
+            futures::TryStreamExt::try_collect(super::kit::run(&planned).unwrap()).await.unwrap();
         assert_eq!(super::kit::lines(&rows), ["| 500 | 249500 |"]);
         let cost = counted.counters().snapshot();
         assert_eq!((cost.lists, cost.puts), (0, 0), "{cost:?}");

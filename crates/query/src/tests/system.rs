@@ -9,7 +9,7 @@ use super::{
     kit::{Colony, lines, query, session},
     plans::sensors,
 };
-use crate::{ColonyRows, FrameRef, NodeRow, Place, QueryRow, Session, SystemFrame, execute_local, local_config};
+use crate::{ColonyRows, FrameRef, NodeRow, Place, QueryRow, Session, SystemFrame, local_config};
 
 async fn people(colony: &Colony, path: &str) {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![7, 8, 9]));
@@ -29,7 +29,7 @@ fn told() -> ColonyRows {
 async fn rows(colony: &Colony, sql: &str) -> Vec<String> {
     let pinned = colony.planner.pin(&query(sql).unwrap(), &Session::default()).await.unwrap().with_colony(told());
     let planned = pinned.plan(local_config(2), colony.planner.runtime()).await.unwrap();
-    let batches: Vec<_> = futures::TryStreamExt::try_collect(execute_local(&planned).unwrap()).await.unwrap();
+    let batches: Vec<_> = futures::TryStreamExt::try_collect(super::kit::run(&planned).unwrap()).await.unwrap();
     lines(&batches)
 }
 

@@ -20,13 +20,12 @@ use std::{
 use apiary_core::Clock;
 use apiary_engine::{merge_joins, weigh_windows};
 use apiary_node::{Bees, Chamber};
-use apiary_query::{Pinned, Planned, spilling_config, within_chamber};
+use apiary_query::{Pinned, Planned, gather, spilling_config, within_chamber};
 use datafusion::{
     error::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryPool, runtime_env::RuntimeEnv},
     physical_plan::{
-        ExecutionPlan, ExecutionPlanProperties, execute_stream, joins::SortMergeJoinExec,
-        stream::RecordBatchReceiverStreamBuilder,
+        ExecutionPlan, ExecutionPlanProperties, joins::SortMergeJoinExec, stream::RecordBatchReceiverStreamBuilder,
     },
 };
 use futures::StreamExt;
@@ -161,7 +160,7 @@ impl Tries {
             context = context.with_session_config(config).with_runtime(Arc::clone(&room.runtime));
         }
         let plan = weigh_windows(plan.unwrap_or_else(|| Arc::clone(&planned.physical)))?;
-        let mut stream = execute_stream(plan, Arc::new(context))?;
+        let mut stream = gather(plan, Arc::new(context))?;
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             *sent |= batch.num_rows() > 0;
