@@ -51,8 +51,7 @@ def show(told: dict) -> None:
         print(f"overwrite: {overwrite}")
         return
     print(f"overwrite of {overwrite['cells']} cells by as many: {overwrite['commit_seconds']:.2f} s")
-    row("open with it in the tail", overwrite["open_with_it_in_the_tail"])
-    print(f"checkpoint: {overwrite['checkpoint']['seconds']:.2f} s, {overwrite['checkpoint']['bytes'] / 1e6:.1f} MB")
+    print(f"open at once: {overwrite['open_at_once_ms']:.0f} ms; a checkpoint after {overwrite['checkpoint_after_seconds']:.2f} s")
     row("open after the checkpoint", overwrite["open"])
 
 

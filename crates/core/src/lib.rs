@@ -1,4 +1,4 @@
-//! The nouns of Apiary: names, ids, statistics, limits, time, chance and error kinds.
+//! The nouns of Apiary: names, ids, statistics, limits, time, chance and error kinds; and work on several cores.
 //!
 //! Nothing in here touches a disk or a network, and nothing knows about columns or SQL. Every other crate may
 //! depend on this one; this one depends on none of them.
@@ -13,6 +13,7 @@ mod manual_clock;
 pub mod names;
 pub mod stats;
 pub mod suggest;
+pub mod threads;
 pub mod units;
 
 pub use chance::{Rng, SeededRng, SystemRng};
@@ -22,3 +23,4 @@ pub use kind::ErrorKind;
 pub use manual_clock::ManualClock;
 pub use names::{BoxName, DEFAULT_BOX, DEFAULT_HIVE, FrameName, FramePath, HiveName, NameError};
 pub use stats::{CellStats, ColumnStats, StatValue};
+pub use threads::side_by_side;

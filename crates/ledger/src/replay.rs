@@ -5,6 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use apiary_core::side_by_side;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::{
@@ -15,6 +16,12 @@ use crate::{
     log::Read,
     snapshot::{About, Tail},
 };
+
+/// Cells of an entry that one thread takes at a time: a millisecond or two of work.
+const CELLS_AT_ONCE: usize = 512;
+
+/// Threads that read the cells of one entry: more would wait for memory.
+const THREADS_MAX: usize = 4;
 
 /// A frame under replay.
 #[derive(Debug)]
@@ -125,8 +132,9 @@ impl Replay {
             return Ok(());
         }
         let reader = self.reader();
-        let cells = entry.adds.iter().map(|add| reader.read(add).map(Arc::new));
-        let cells = cells.collect::<Result<Vec<_>, String>>().map_err(|why| LedgerError::corrupt(object, why))?;
+        let pieces: Vec<_> = entry.adds.chunks(CELLS_AT_ONCE).collect();
+        let cells = side_by_side(pieces.len(), THREADS_MAX, |piece| reader.read_all(pieces[piece]));
+        let cells: Vec<_> = cells.map_err(|why| LedgerError::corrupt(object, why))?.into_iter().flatten().collect();
         let ids: HashSet<CellId> = cells.iter().map(|cell| cell.id).collect();
         if let Some(id) = self.cells.any(&ids) {
             return Err(LedgerError::corrupt(object, format!("it adds '{}', which is there already", id.path())));

@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use apiary_core::FramePath;
+use apiary_core::{FramePath, side_by_side};
 use apiary_ledger::Snapshot;
 use async_trait::async_trait;
 use datafusion::{
@@ -47,6 +47,9 @@ use crate::{
     render,
     report::{CellReport, ScanReport},
 };
+
+/// Files that are worth a thread: a millisecond or two of work.
+const FILES_A_THREAD: usize = 1024;
 
 /// What the scans of one plan report, in the order in which they were planned.
 #[derive(Debug, Clone, Default)]
@@ -130,6 +133,15 @@ impl FrameTable {
             }
             None => Ok(()),
         }
+    }
+
+    /// Cells as files to read, in order; where there are many, on several threads.
+    fn files(&self, cells: &[usize], columns: &BTreeSet<usize>) -> DfResult<Vec<PartitionedFile>> {
+        let pieces: Vec<_> = cells.chunks(FILES_A_THREAD).collect();
+        let files = side_by_side(pieces.len(), pieces.len(), |piece| {
+            pieces[piece].iter().map(|cell| self.file(*cell, columns)).collect::<DfResult<Vec<_>>>()
+        })?;
+        Ok(files.into_iter().flatten().collect())
     }
 
     /// A cell as a file to read, with what is known of the columns that are looked at.
@@ -222,8 +234,7 @@ impl TableProvider for FrameTable {
         let all = kept.len() == self.snapshot.cells.len();
         let columns = self.columns(projection, filters);
         let source = self.source(state, &kept, &columns)?;
-        let files = kept.into_iter().map(|cell| self.file(cell, &columns)).collect::<DfResult<Vec<_>>>()?;
-        let groups = groups::spread(files, state.config().target_partitions());
+        let groups = groups::spread(self.files(&kept, &columns)?, state.config().target_partitions());
         let cut_by_limit = !all && filters.is_empty();
         let (groups, statistics) = statistics::of_groups(groups, &self.snapshot.schema, cut_by_limit)?;
         let config = FileScanConfigBuilder::new(self.cells_url.clone(), Arc::new(source))

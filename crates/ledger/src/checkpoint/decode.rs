@@ -1,16 +1,9 @@
 //! From the bytes of a checkpoint to a snapshot. The bytes are known to be those that were written (see `checksum`);
 //! still, whatever they are, the answer is a snapshot or a reason, and rows that mean nothing to us are a reason.
 
-use std::{
-    num::NonZero,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::sync::Arc;
 
-use apiary_core::Version;
+use apiary_core::{Version, side_by_side};
 use arrow::{
     array::{AsArray, RecordBatch, StructArray},
     datatypes::Int32Type,
@@ -121,31 +114,13 @@ impl File {
         reader.map_err(text_of)?.collect::<Result<_, _>>().map_err(text_of)
     }
 
-    /// All row groups, in order. Each thread takes the next group that nobody has taken: none waits for another that had
-    /// the larger ones.
+    /// All row groups, in order.
     fn parts(&self, cells: &CellReader) -> Result<Vec<Part>, String> {
-        let count = self.footer.metadata().num_row_groups();
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
-        let next = AtomicUsize::new(0);
-        let some = || -> Result<Vec<(usize, Part)>, String> {
-            let groups = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-            let part = |group| {
-                let batches = self.group(group, None)?;
-                let batches = if group == 0 { batches } else { undescribed(batches)? };
-                Ok((group, Part::of(&batches, self.source, cells)?))
-            };
-            groups.take_while(|group| *group < count).map(part).collect()
-        };
-        let mut parts = thread::scope(|scope| {
-            let decoding: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(some)).collect();
-            let mut parts = some()?;
-            for decoded in decoding {
-                parts.extend(decoded.join().map_err(|_| "decoding it did not end".to_owned())??);
-            }
-            Ok::<_, String>(parts)
-        })?;
-        parts.sort_unstable_by_key(|(group, _)| *group);
-        Ok(parts.into_iter().map(|(_, part)| part).collect())
+        side_by_side(self.footer.metadata().num_row_groups(), THREADS_MAX, |group| {
+            let batches = self.group(group, None)?;
+            let batches = if group == 0 { batches } else { undescribed(batches)? };
+            Part::of(&batches, self.source, cells)
+        })
     }
 }
 

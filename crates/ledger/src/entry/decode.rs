@@ -1,18 +1,27 @@
 //! From bytes to an entry. What the frame's schema decides (bounds, partition values) is read later, in `replay`,
 //! where the schema is known.
+//!
+//! A line is read twice: once for what is in doubt in any JSON, once for its action. Lines know nothing of each other, so
+//! those of a large entry are read on several threads: a frame overwritten by a hundred thousand cells is one entry.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use apiary_bucket::layout;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use apiary_core::side_by_side;
 
 use super::{
     Add, Metadata, Protocol, Remove,
     actions::{CommitInfo, WRITER_FEATURE},
+    line::Line,
     strict,
 };
 use crate::{LedgerError, Result, header::Header};
+
+/// Lines that one thread takes at a time: a millisecond or two of work.
+const LINES_AT_ONCE: usize = 512;
+
+/// Threads that read one entry: more would wait for memory.
+const THREADS_MAX: usize = 4;
 
 /// A frame's entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,22 +34,26 @@ pub(crate) struct FrameEntry {
     pub(crate) removes: Vec<Remove>,
 }
 
-/// Reads an entry; `object` names it in errors.
+/// Reads an entry; `object` names it in errors. CPU work, on several cores if the entry is large.
 pub(crate) fn decode(object: &str, body: &[u8]) -> Result<FrameEntry> {
     let corrupt = |why: String| LedgerError::corrupt(object, why);
-    let lines = strict::lines(body).map_err(corrupt)?;
-    let mut entry = None;
-    for (i, line) in lines.iter().enumerate() {
-        let numbered = |why: String| corrupt(format!("line {}: {why}", i + 1));
-        let (name, json) = action(line).map_err(numbered)?;
-        match (&mut entry, name.as_str()) {
-            (None, "commitInfo") => entry = Some(begin(parse(&json).map_err(numbered)?)),
-            (None, _) => return Err(numbered("the first action is not 'commitInfo'".to_owned())),
-            (Some(_), "commitInfo") => return Err(numbered("a second 'commitInfo'".to_owned())),
-            (Some(entry), name) => take(entry, name, &json).map_err(numbered)?,
-        }
+    let texts = strict::unchecked_lines(body).map_err(corrupt)?;
+    let pieces: Vec<&[&str]> = texts.chunks(LINES_AT_ONCE).collect();
+    let numbered = |i: usize, why: String| format!("line {}: {why}", i + 1);
+    let read = |piece: usize| {
+        let first = piece * LINES_AT_ONCE;
+        let lines = pieces[piece].iter().enumerate();
+        lines.map(|(i, text)| Line::read(text).map_err(|why| numbered(first + i, why))).collect::<Result<Vec<_>, _>>()
+    };
+    let lines = side_by_side(pieces.len(), THREADS_MAX, read).map_err(corrupt)?;
+    let mut lines = lines.into_iter().flatten().enumerate();
+    let mut entry = match lines.next() {
+        Some((_, Line::CommitInfo(info))) => begin(*info),
+        _ => return Err(corrupt(numbered(0, "the first action is not 'commitInfo'".to_owned()))),
+    };
+    for (i, line) in lines {
+        take(&mut entry, line).map_err(|why| corrupt(numbered(i, why)))?;
     }
-    let entry = entry.ok_or_else(|| corrupt("it has no 'commitInfo'".to_owned()))?;
     check(object, &entry)?;
     Ok(entry)
 }
@@ -56,36 +69,18 @@ fn begin(info: CommitInfo) -> FrameEntry {
     }
 }
 
-/// A line's one key and what stands under it.
-fn action(line: &str) -> Result<(String, Box<RawValue>), String> {
-    let map: BTreeMap<String, Box<RawValue>> = parse_str(line)?;
-    let count = map.len();
-    let mut actions = map.into_iter();
-    match (actions.next(), count) {
-        (Some(action), 1) => Ok(action),
-        _ => Err(format!("{count} actions; each line holds one")),
-    }
-}
-
-fn take(entry: &mut FrameEntry, name: &str, json: &RawValue) -> Result<(), String> {
-    match name {
-        "protocol" if entry.protocol.is_none() => entry.protocol = Some(parse(json)?),
-        "metaData" if entry.metadata.is_none() => entry.metadata = Some(parse(json)?),
-        "protocol" | "metaData" => return Err(format!("a second '{name}'")),
-        "add" => entry.adds.push(parse(json)?),
-        "remove" => entry.removes.push(parse(json)?),
-        // `txn` repeats what the header says; others are a newer program's, and what must be understood is a feature.
-        _ => {}
+fn take(entry: &mut FrameEntry, line: Line) -> Result<(), String> {
+    match line {
+        Line::Add(add) => entry.adds.push(add),
+        Line::Remove(remove) => entry.removes.push(remove),
+        Line::Protocol(protocol) if entry.protocol.is_none() => entry.protocol = Some(*protocol),
+        Line::Metadata(metadata) if entry.metadata.is_none() => entry.metadata = Some(*metadata),
+        Line::Other => {}
+        Line::CommitInfo(_) => return Err("a second 'commitInfo'".to_owned()),
+        Line::Protocol(_) => return Err("a second 'protocol'".to_owned()),
+        Line::Metadata(_) => return Err("a second 'metaData'".to_owned()),
     }
     Ok(())
-}
-
-fn parse<T: DeserializeOwned>(json: &RawValue) -> Result<T, String> {
-    parse_str(json.get())
-}
-
-fn parse_str<T: DeserializeOwned>(json: &str) -> Result<T, String> {
-    serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 /// What must hold of any entry by itself.

@@ -11,6 +11,7 @@ mod columns;
 mod counts;
 mod decode;
 mod encode;
+mod line;
 mod stats;
 mod strict;
 

@@ -70,8 +70,18 @@ impl CellReader {
         Self { schema: Arc::clone(schema), shape: Arc::new(shape), columns: known }
     }
 
-    /// The cell of an `add` action; the error ends a sentence that names the entry.
+    /// The cells of `add` actions; the error ends a sentence that names the entry.
+    pub(crate) fn read_all(&self, adds: &[Add]) -> Result<Vec<Arc<CellEntry>>, String> {
+        let mut scratch = Scratch::default();
+        adds.iter().map(|add| self.read_with(add, &mut scratch).map(Arc::new)).collect()
+    }
+
+    /// The cell of one.
     pub(crate) fn read(&self, add: &Add) -> Result<CellEntry, String> {
+        self.read_with(add, &mut Scratch::default())
+    }
+
+    fn read_with(&self, add: &Add, scratch: &mut Scratch) -> Result<CellEntry, String> {
         let values = &add.partition_values;
         let borrowed = BorrowedAdd {
             path: &add.path,
@@ -84,7 +94,7 @@ impl CellReader {
                 inexact: add.tags.get(INEXACT_TAG).map(String::as_str),
             },
         };
-        self.read_borrowed(&borrowed, &mut Scratch::default())
+        self.read_borrowed(&borrowed, scratch)
     }
 
     /// The same, of an action whose parts lie elsewhere.

@@ -7,18 +7,23 @@ use serde::{
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 
-/// The lines of an entry. Each ends in a newline, the last one, too: a body that was cut short is noticed.
+/// The lines of an entry, each checked.
 pub(crate) fn lines(body: &[u8]) -> Result<Vec<&str>, String> {
+    let lines = unchecked_lines(body)?;
+    for (i, line) in lines.iter().enumerate() {
+        check(line).map_err(|why| format!("line {}: {why}", i + 1))?;
+    }
+    Ok(lines)
+}
+
+/// The lines of an entry. Each ends in a newline, the last one, too: a body that was cut short is noticed.
+pub(super) fn unchecked_lines(body: &[u8]) -> Result<Vec<&str>, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("it is not UTF-8: {error}"))?;
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
     let Some(text) = text.strip_suffix('\n') else { return Err("its last newline is missing".to_owned()) };
-    let lines: Vec<&str> = text.split('\n').collect();
-    for (i, line) in lines.iter().enumerate() {
-        check(line).map_err(|why| format!("line {}: {why}", i + 1))?;
-    }
-    Ok(lines)
+    Ok(text.split('\n').collect())
 }
 
 /// Whether `text` is one JSON value without duplicate keys and nothing behind it.

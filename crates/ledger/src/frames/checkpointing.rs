@@ -5,7 +5,10 @@ use std::sync::Arc;
 use apiary_core::Version;
 
 use super::Frames;
-use crate::{FrameRecord, LedgerError, Result, Snapshot, checkpoint};
+use crate::{FrameRecord, LedgerError, Result, Snapshot, checkpoint, entry::FrameEntry, log::Read};
+
+/// An entry of so many bytes costs whoever opens the frame more than a checkpoint would, and no group has as many.
+const LARGE_ENTRY_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What [`Frames::checkpoint`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,21 @@ impl Frames {
             cells: snapshot.cells.len() as u64,
             bytes: written.bytes,
         })
+    }
+
+    /// After a commit: an entry that is large gets its checkpoint at once, from the one who wrote it and has read all of
+    /// it. Nobody waits but [`Frames::drain`], and nothing depends on it: a compactor would write the same one later.
+    pub(super) fn relieve(&self, frame: &FrameRecord, version: Version, read: &[Read<FrameEntry>]) {
+        let is_large = |read: &Read<FrameEntry>| read.head.version == version && read.bytes >= LARGE_ENTRY_BYTES;
+        if !read.iter().any(is_large) {
+            return;
+        }
+        let (frames, frame) = (self.clone(), frame.clone());
+        self.lines.tasks.spawn(async move {
+            if let Err(error) = frames.checkpoint(&frame).await {
+                tracing::warn!(frame = %frame.path, %error, "a large entry got no checkpoint; a compactor will write it");
+            }
+        });
     }
 
     /// A frame as it was at `version`. An error that says which versions can be read, if that one cannot. Cost of

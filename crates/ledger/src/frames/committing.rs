@@ -122,8 +122,8 @@ impl Frames {
         }
     }
 
-    /// Waits until every commit that is on its way has its answer, also those whose callers went away. For the end of
-    /// a process, after its callers have stopped.
+    /// Waits until every commit that is on its way has its answer, also those whose callers went away, and large ones
+    /// their checkpoint. For the end of a process, after its callers have stopped.
     pub async fn drain(&self) {
         self.lines.drain().await;
     }
@@ -154,7 +154,13 @@ impl Frames {
         self.learn(&log, &base, &landed.read);
         let newest = self.newest_if_cleaned(frame, &landed.answers).await;
         match landed.answers.pop() {
-            Some((proposal, answer)) => conclude(frame, &proposal.mine, answer, newest.as_ref()),
+            Some((proposal, answer)) => {
+                let outcome = conclude(frame, &proposal.mine, answer, newest.as_ref());
+                if let Ok(CommitOutcome::Committed { version, .. }) = &outcome {
+                    self.relieve(frame, *version, &landed.read);
+                }
+                outcome
+            }
             None => Err(LedgerError::Internal("a transaction got no answer".to_owned())),
         }
     }

@@ -80,7 +80,7 @@ const STRAIGHT_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     lines: Mutex<HashMap<String, Arc<Line>>>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
 }
 
 /// Who waits for one frame.

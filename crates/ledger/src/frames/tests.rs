@@ -34,18 +34,22 @@ pub(super) async fn make(bucket: &Bucket) -> Arc<FrameRecord> {
 }
 
 fn append(frame: &FrameRecord, id: TxnId, rows: u64) -> Transaction {
+    append_many(frame, id, rows, 1)
+}
+
+fn append_many(frame: &FrameRecord, id: TxnId, rows: u64, cells: u32) -> Transaction {
     let bound = Some(StatValue::Int(1));
     let n = ColumnStats { min: bound.clone(), max: bound, null_count: Some(0), min_exact: true, max_exact: true };
-    let cell = CellFacts {
+    let cell = |cell: u32| CellFacts {
         folder: frame.folder.clone(),
-        id: CellId { txn: id, n: 0 },
+        id: CellId { txn: id, n: cell },
         size_bytes: 10,
         partition_values: vec![],
-        stats: CellStats { rows, columns: BTreeMap::from([("n".to_owned(), n)]) },
+        stats: CellStats { rows, columns: BTreeMap::from([("n".to_owned(), n.clone())]) },
         sha256: "00".repeat(32),
         modified_ms: 1,
     };
-    Transaction::append(id, "n", vec![cell.pack().unwrap()])
+    Transaction::append(id, "n", (0..cells).map(|n| cell(n).pack().unwrap()).collect())
 }
 
 fn id(seed: u64) -> TxnId {

@@ -6,14 +6,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    num::NonZero,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use apiary_core::side_by_side;
 use apiary_ledger::{CellEntry, Cells, Chunk};
 use datafusion::{
     arrow::{
@@ -98,16 +95,9 @@ impl ColumnArrays {
     fn of_chunks(chunks: &[Arc<Chunk>], field: &Field) -> Vec<Arc<Option<Self>>> {
         let name = format!("bounds of '{}' as {:?}", field.name(), field.data_type());
         let of = |chunk: &Arc<Chunk>| chunk.memo(&name, |cells| Self::of(cells, field));
-        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(chunks.len() / CHUNKS_A_THREAD);
-        if threads > 1 {
-            let next = AtomicUsize::new(0);
-            let some = || {
-                let taken = std::iter::repeat_with(|| chunks.get(next.fetch_add(1, Ordering::Relaxed)));
-                taken.map_while(|chunk| chunk).for_each(|chunk| drop(of(chunk)));
-            };
-            thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(some))));
-        }
-        chunks.iter().map(of).collect()
+        let Ok(parts) =
+            side_by_side(chunks.len(), chunks.len() / CHUNKS_A_THREAD, |at| Ok::<_, Infallible>(of(&chunks[at])));
+        parts
     }
 
     /// For each cell whether its values are all of the list (`true`), none of them (`false`), or it cannot be told.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use apiary_core::side_by_side;
 use apiary_ledger::CellEntry;
 use datafusion::{
     arrow::datatypes::{Field, SchemaRef},
@@ -10,7 +11,10 @@ use datafusion::{
     error::Result as DfResult,
 };
 
-use super::bounds::{self, Bound, ColumnBounds};
+use super::{
+    FILES_A_THREAD,
+    bounds::{self, Bound, ColumnBounds},
+};
 
 /// Bytes that a value without a fixed width is taken to have in memory.
 const TEXT_BYTES: u64 = 24;
@@ -64,14 +68,12 @@ pub(super) fn of_groups(
     schema: &SchemaRef,
     cut_by_limit: bool,
 ) -> DfResult<(Vec<FileGroup>, Statistics)> {
-    let mut sums = Vec::with_capacity(groups.len());
-    let mut summed = Vec::with_capacity(groups.len());
-    for group in groups {
-        let files = group.iter().filter_map(|file| file.statistics.as_deref());
-        let sum = Arc::new(Statistics::try_merge_iter(files, schema)?);
-        summed.push(group.with_statistics(Arc::clone(&sum)));
-        sums.push(sum);
-    }
+    let files = groups.iter().map(FileGroup::len).sum::<usize>();
+    let sums = side_by_side(groups.len(), files / FILES_A_THREAD, |group| {
+        let files = groups[group].iter().filter_map(|file| file.statistics.as_deref());
+        Statistics::try_merge_iter(files, schema).map(Arc::new)
+    })?;
+    let summed = groups.into_iter().zip(&sums).map(|(group, sum)| group.with_statistics(Arc::clone(sum))).collect();
     let all = Statistics::try_merge_iter(sums.iter().map(AsRef::as_ref), schema)?;
     Ok((summed, if cut_by_limit { all.to_inexact() } else { all }))
 }

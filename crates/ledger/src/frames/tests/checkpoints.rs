@@ -12,9 +12,12 @@ use object_store::memory::InMemory;
 use super::{
     super::Frames,
     aged::Aged,
+    append_many,
     faulty::QuickClock,
+    id, make,
     scribe::{Scribe, assert_same, objects},
 };
+use crate::CommitOutcome;
 
 async fn cold(scribe: &Scribe) -> Arc<crate::Snapshot> {
     Frames::new(scribe.bucket.clone()).snapshot(&scribe.frame).await.unwrap()
@@ -39,6 +42,31 @@ async fn a_cold_frame_costs_four_requests_its_tail_and_one_that_finds_the_end() 
         // Hint, checkpoint, checksum, tail, end; and one list.
         assert_eq!([after[0] - before[0], after[1] - before[1], after[2] - before[2]], [3 + since + 1, 1, 0]);
     }
+}
+
+#[tokio::test]
+async fn a_large_entry_gets_its_checkpoint_from_whoever_wrote_it() {
+    const CELLS: u32 = 32_000;
+    let bucket = Bucket::in_memory();
+    let frame = make(&bucket).await;
+    let frames = Frames::new(bucket.clone());
+    for (seed, cells) in [(1, 1), (2, CELLS)] {
+        let before = requests(&bucket);
+        let base = frames.snapshot(&frame).await.unwrap();
+        let outcome = frames.commit(&frame, base, append_many(&frame, id(seed), 5, cells)).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed { version: Version(seed), retries: 0 });
+        frames.drain().await;
+        // The entry; and its checkpoint, the checksum and the hint.
+        let puts = if cells == CELLS { 4 } else { 1 };
+        assert_eq!(requests(&bucket)[2] - before[2], puts);
+    }
+    let size = bucket.get(&layout::ledger_entry(&frame.folder, Version(2))).await.unwrap().unwrap().len();
+    assert!(size > 8 << 20, "{size} bytes");
+    let before = requests(&bucket);
+    let opened = Frames::new(bucket.clone()).snapshot(&frame).await.unwrap();
+    assert_eq!((opened.version, opened.cells.len()), (Version(2), CELLS as usize + 1));
+    let after = requests(&bucket);
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [4, 1]);
 }
 
 #[tokio::test]
