@@ -28,12 +28,12 @@ use async_trait::async_trait;
 use datafusion::{
     arrow::datatypes::SchemaRef,
     catalog::{Session, TableProvider},
-    common::{config::TableParquetOptions, plan_err},
+    common::{Statistics, config::TableParquetOptions, plan_err},
     datasource::{
         TableType,
         listing::PartitionedFile,
         object_store::ObjectStoreUrl,
-        physical_plan::{FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory},
         source::DataSourceExec,
     },
     error::{DataFusionError, Result as DfResult},
@@ -135,13 +135,22 @@ impl FrameTable {
         }
     }
 
-    /// Cells as files to read, in order; where there are many, on several threads.
-    fn files(&self, cells: &[usize], columns: &BTreeSet<usize>) -> DfResult<Vec<PartitionedFile>> {
-        let pieces: Vec<_> = cells.chunks(FILES_A_THREAD).collect();
-        let files = side_by_side(pieces.len(), pieces.len(), |piece| {
-            pieces[piece].iter().map(|cell| self.file(*cell, columns)).collect::<DfResult<Vec<_>>>()
-        })?;
-        Ok(files.into_iter().flatten().collect())
+    /// Cells as files, in groups that are read side by side, with what is known of each; where there are many, on several
+    /// threads.
+    fn groups(
+        &self,
+        kept: &[usize],
+        max: usize,
+        columns: &BTreeSet<usize>,
+    ) -> DfResult<Vec<(FileGroup, Arc<Statistics>)>> {
+        let bytes: Vec<u64> = kept.iter().map(|cell| self.snapshot.cells[*cell].size_bytes).collect();
+        let groups = groups::spread(&bytes, max);
+        side_by_side(groups.len(), kept.len() / FILES_A_THREAD, |group| {
+            let files = groups[group].iter().map(|at| self.file(kept[*at], columns)).collect::<DfResult<Vec<_>>>()?;
+            let known = files.iter().filter_map(|file| file.statistics.as_deref());
+            let sum = Arc::new(statistics::sum(known, &self.snapshot.schema, columns));
+            Ok((FileGroup::new(files).with_statistics(Arc::clone(&sum)), sum))
+        })
     }
 
     /// A cell as a file to read, with what is known of the columns that are looked at.
@@ -234,9 +243,11 @@ impl TableProvider for FrameTable {
         let all = kept.len() == self.snapshot.cells.len();
         let columns = self.columns(projection, filters);
         let source = self.source(state, &kept, &columns)?;
-        let groups = groups::spread(self.files(&kept, &columns)?, state.config().target_partitions());
-        let cut_by_limit = !all && filters.is_empty();
-        let (groups, statistics) = statistics::of_groups(groups, &self.snapshot.schema, cut_by_limit)?;
+        let groups = self.groups(&kept, state.config().target_partitions(), &columns)?;
+        let (groups, sums): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+        let statistics = statistics::sum(sums.iter().map(AsRef::as_ref), &self.snapshot.schema, &columns);
+        // Nothing is exact where a LIMIT left cells out.
+        let statistics = if !all && filters.is_empty() { statistics.to_inexact() } else { statistics };
         let config = FileScanConfigBuilder::new(self.cells_url.clone(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)

@@ -1,20 +1,23 @@
 //! Which cells a scan reads side by side.
 
-use datafusion::datasource::{listing::PartitionedFile, physical_plan::FileGroup};
+use std::cmp::Reverse;
 
-/// Spreads `files` over at most `groups_max` groups of nearly equal bytes: the largest first, each to the group that
-/// has least (Graham's rule, 1969). DataFusion cuts large files further by byte ranges.
-pub(super) fn spread(mut files: Vec<PartitionedFile>, groups_max: usize) -> Vec<FileGroup> {
-    let count = groups_max.clamp(1, files.len().max(1));
-    files.sort_by(|a, b| b.object_meta.size.cmp(&a.object_meta.size).then_with(|| a.path().cmp(b.path())));
-    let mut groups: Vec<(u64, Vec<PartitionedFile>)> = vec![(0, Vec::new()); count];
-    for file in files {
+/// Spreads cells of these `bytes` over at most `groups_max` groups of nearly equal bytes: the largest first, each to the
+/// group that has least (Graham's rule, 1969). Which cells each group has, by their places. DataFusion cuts large files
+/// further by byte ranges.
+pub(super) fn spread(bytes: &[u64], groups_max: usize) -> Vec<Vec<usize>> {
+    let count = groups_max.clamp(1, bytes.len().max(1));
+    let mut cells: Vec<usize> = (0..bytes.len()).collect();
+    // Of equal ones those that came first.
+    cells.sort_by_key(|cell| Reverse(bytes[*cell]));
+    let mut groups: Vec<(u64, Vec<usize>)> = vec![(0, Vec::new()); count];
+    for cell in cells {
         let least = (0..count).min_by_key(|group| (groups[*group].0, groups[*group].1.len())).unwrap_or(0);
         // A cell costs something even if it is empty.
-        groups[least].0 += file.object_meta.size.max(1);
-        groups[least].1.push(file);
+        groups[least].0 += bytes[cell].max(1);
+        groups[least].1.push(cell);
     }
-    groups.into_iter().map(|(_, files)| FileGroup::new(files)).filter(|group| !group.is_empty()).collect()
+    groups.into_iter().map(|(_, cells)| cells).filter(|cells| !cells.is_empty()).collect()
 }
 
 /// How many cells, from the first, hold `limit` rows.
@@ -36,16 +39,16 @@ mod tests {
 
     #[test]
     fn groups_are_nearly_equal() {
-        let sizes = [50, 40, 30, 20, 10, 10];
-        let files = sizes.iter().enumerate().map(|(i, size)| PartitionedFile::new(format!("{i}"), *size)).collect();
-        let groups = spread(files, 2);
-        let bytes: Vec<u64> = groups.iter().map(|group| group.iter().map(|file| file.object_meta.size).sum()).collect();
-        assert_eq!(bytes, [80, 80]);
+        let bytes = [50, 40, 30, 20, 10, 10];
+        let groups = spread(&bytes, 2);
+        assert_eq!(groups, [vec![0, 3, 4], vec![1, 2, 5]]);
+        let sums: Vec<u64> = groups.iter().map(|group| group.iter().map(|cell| bytes[*cell]).sum()).collect();
+        assert_eq!(sums, [80, 80]);
     }
 
     #[test]
     fn there_are_no_more_groups_than_files() {
-        assert_eq!(spread(vec![PartitionedFile::new("a", 0), PartitionedFile::new("b", 0)], 8).len(), 2);
+        assert_eq!((spread(&[0, 0], 8).len(), spread(&[], 8).len()), (2, 0));
     }
 
     #[test]

@@ -1,20 +1,14 @@
 //! What the optimiser is told of a scan. `Exact` answers queries, so it stands only where the ledger vouches for it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use apiary_core::side_by_side;
 use apiary_ledger::CellEntry;
 use datafusion::{
     arrow::datatypes::{Field, SchemaRef},
     common::{ColumnStatistics, ScalarValue, Statistics, stats::Precision},
-    datasource::physical_plan::FileGroup,
-    error::Result as DfResult,
 };
 
-use super::{
-    FILES_A_THREAD,
-    bounds::{self, Bound, ColumnBounds},
-};
+use super::bounds::{self, Bound, ColumnBounds};
 
 /// Bytes that a value without a fixed width is taken to have in memory.
 const TEXT_BYTES: u64 = 24;
@@ -62,18 +56,65 @@ fn size(n: u64) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
-/// The groups with their sums, and the sum of all; nothing is exact if a LIMIT left cells out.
-pub(super) fn of_groups(
-    groups: Vec<FileGroup>,
+/// What is known of several cells, or groups of cells, together: what [`Statistics::try_merge_iter`] says, with less work
+/// for the columns that are not `wanted`, of which only the bytes are known.
+pub(super) fn sum<'a>(
+    parts: impl IntoIterator<Item = &'a Statistics>,
     schema: &SchemaRef,
-    cut_by_limit: bool,
-) -> DfResult<(Vec<FileGroup>, Statistics)> {
-    let files = groups.iter().map(FileGroup::len).sum::<usize>();
-    let sums = side_by_side(groups.len(), files / FILES_A_THREAD, |group| {
-        let files = groups[group].iter().filter_map(|file| file.statistics.as_deref());
-        Statistics::try_merge_iter(files, schema).map(Arc::new)
-    })?;
-    let summed = groups.into_iter().zip(&sums).map(|(group, sum)| group.with_statistics(Arc::clone(sum))).collect();
-    let all = Statistics::try_merge_iter(sums.iter().map(AsRef::as_ref), schema)?;
-    Ok((summed, if cut_by_limit { all.to_inexact() } else { all }))
+    wanted: &BTreeSet<usize>,
+) -> Statistics {
+    let mut parts = parts.into_iter();
+    let Some(mut sum) = parts.next().cloned() else { return Statistics::new_unknown(schema) };
+    for part in parts {
+        sum.num_rows = sum.num_rows.add(&part.num_rows);
+        sum.total_byte_size = sum.total_byte_size.add(&part.total_byte_size);
+        for (at, (column, more)) in sum.column_statistics.iter_mut().zip(&part.column_statistics).enumerate() {
+            column.byte_size = column.byte_size.add(&more.byte_size);
+            if wanted.contains(&at) {
+                column.null_count = column.null_count.add(&more.null_count);
+                column.min_value = column.min_value.min(&more.min_value);
+                column.max_value = column.max_value.max(&more.max_value);
+            }
+        }
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Schema};
+
+    use super::*;
+
+    #[test]
+    fn sums_are_those_of_datafusion() {
+        let fields = [("a", DataType::Int64), ("b", DataType::Utf8), ("c", DataType::Float64)];
+        let schema: SchemaRef = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec()).into();
+        let wanted = BTreeSet::from([0, 1]);
+        let text = |n: i64| ScalarValue::from(format!("t{n}"));
+        let bound = |value: ScalarValue, exact| Some(Bound { value, exact });
+        let part = |n: i64| {
+            let numbers = ColumnBounds {
+                min: bound((n % 7).into(), n != 3),
+                max: bound((n % 7 + 9).into(), true),
+                null_count: (n != 5).then_some(n as u64),
+            };
+            let texts = ColumnBounds {
+                min: if n == 6 { None } else { bound(text(n), true) },
+                max: bound(text(n + 1), false),
+                null_count: Some(1),
+            };
+            let bounds = [numbers, texts, ColumnBounds::default()];
+            let columns = bounds.into_iter().zip(schema.fields()).map(|(bounds, field)| of_column(bounds, field, 10));
+            Statistics {
+                num_rows: Precision::Exact(10),
+                total_byte_size: Precision::Inexact(100),
+                column_statistics: columns.collect(),
+            }
+        };
+        for parts in [0..0, 0..1, 0..3, 0..5, 4..9, 0..20] {
+            let parts: Vec<_> = parts.map(part).collect();
+            assert_eq!(sum(&parts, &schema, &wanted), Statistics::try_merge_iter(&parts, &schema).unwrap());
+        }
+    }
 }
