@@ -21,6 +21,8 @@ from tpch import TABLES, import_tpch
 QUERIES = {int(file.stem[1:]): file.read_text() for file in sorted((Path(__file__).parents[1] / "tpch").glob("q*.sql"))}
 # Those whose stages are wide enough that several workers must have taken part.
 BOARD = [1, 3, 5, 6, 10, 12, 18]
+# How often a query is asked again until a certain worker has had a part in it.
+TRIES_MAX = 5
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +43,12 @@ def run(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> object:
 def run_by_several(ap: Apiary, number: int, answers: dict[int, list[tuple]]) -> None:
     """On the board, with tasks done by two workers or more. Workers pull, so one that wakes first may take all of a
     small query; then it is asked again, and the rows are judged each time."""
-    for _ in range(5):
+    for _ in range(TRIES_MAX):
         stats = run(ap, number, answers)
         assert stats.execution == "board", f"q{number}: {stats}"
         if stats.nodes >= 2 or number not in BOARD:
             return
-    raise AssertionError(f"q{number} was done by one worker alone, five times: {stats}")
+    raise AssertionError(f"q{number} was done by one worker alone each time: {stats}")
 
 
 def session(it: Colony, execution: str, partitions: str = "6") -> Apiary:
@@ -100,25 +102,30 @@ def test_a_worker_killed_with_a_live_claim_changes_no_row(
     slow = {"APIARY_FAILPOINT_TASK_DELAY_MS": "400"}
     with colony(tpch_bucket, tmp_path, env=slow) as it, session(it, "board") as ap:
         for number, victim in zip([3, 12], [it.nodes[1], it.nodes[2]], strict=True):
-            seen: dict[str, object] = {}
+            for _ in range(TRIES_MAX):
+                seen: dict[str, object] = {}
 
-            def query(number: int = number, seen: dict = seen) -> None:
-                try:
-                    seen["stats"] = run(ap, number, answers)
-                except BaseException as error:  # noqa: BLE001 - the main thread judges it
-                    seen["error"] = error
+                def query(number: int = number, seen: dict = seen) -> None:
+                    try:
+                        seen["stats"] = run(ap, number, answers)
+                    except BaseException as error:  # noqa: BLE001 - the main thread judges it
+                        seen["error"] = error
 
-            runner = threading.Thread(target=query)
-            runner.start()
-            kill_on_live_claim(it, victim, runner)
-            runner.join(180)
-            assert "error" not in seen, seen["error"]
-            assert "stats" in seen, "the query hangs"
+                runner = threading.Thread(target=query)
+                runner.start()
+                killed = kill_on_live_claim(it, victim, runner)
+                runner.join(180)
+                assert "error" not in seen, seen["error"]
+                assert "stats" in seen, "the query hangs"
+                if killed:
+                    break
+            assert killed, f"the worker claimed nothing:\n{victim.log.read_text()[-2000:]}"
             assert seen["stats"].retries >= 1, f"the kill hit nothing: {seen['stats']}"
 
 
-def kill_on_live_claim(it: Colony, victim: Node, runner: threading.Thread) -> None:
-    """Kills the worker while the bucket holds a claim of its own whose task nobody has done."""
+def kill_on_live_claim(it: Colony, victim: Node, runner: threading.Thread) -> bool:
+    """Kills the worker while the bucket holds a claim of its own whose task nobody has done; false if it had none, since
+    the other two were faster."""
     queries = Path(url2pathname(urlparse(it.storage).path)) / "_queries"
     claims = str(queries / "*/s*/t*.claim")  # glob.glob forgives folders that vanish meanwhile
     deadline = time.monotonic() + 60
@@ -129,9 +136,9 @@ def kill_on_live_claim(it: Colony, victim: Node, runner: threading.Thread) -> No
                 if victim.id in claim.read_text() and not (claim.parent / f"{task}.done").exists():
                     victim.kill()
                     assert not (claim.parent / f"{task}.done").exists(), "the task was done before the kill"
-                    return
+                    return True
         time.sleep(0.005)
-    raise AssertionError(f"the worker claimed nothing:\n{victim.log.read_text()[-2000:]}")
+    return False
 
 
 def test_the_bucket_alone_is_enough(tpch_bucket: str, tmp_path: Path, answers: dict) -> None:
