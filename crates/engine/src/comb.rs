@@ -12,6 +12,7 @@
 use std::{collections::VecDeque, ops::Range, path::PathBuf, sync::Arc};
 
 use apiary_bucket::{Bucket, BucketError, Key};
+use apiary_query::conform;
 use apiary_swarm::{Board, TaskId};
 use bytes::Bytes;
 use datafusion::{
@@ -27,7 +28,6 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use crate::{
     EngineError, pieces,
     sums::{self, CHUNK_BYTES},
-    views,
 };
 
 /// How often a chunk is asked for: what is damaged in the bucket stays so.
@@ -242,7 +242,7 @@ fn coalesce(
                 return Ok(Some((batch, (batches, coalescer, schema))));
             }
             match batches.try_next().await? {
-                Some(batch) => pending.push_batch(rename(batch, &schema)?)?,
+                Some(batch) => pending.push_batch(conform(batch, &schema)?)?,
                 None => {
                     pending.finish_buffered_batch()?;
                     let last = pending.next_completed_batch();
@@ -252,11 +252,6 @@ fn coalesce(
         }
         Ok(None)
     })
-}
-
-/// The same rows under the plan's own schema: the file's has plain strings for views, and may have other metadata.
-fn rename(batch: RecordBatch, schema: &SchemaRef) -> DataFusionResult<RecordBatch> {
-    if batch.schema_ref() == schema { Ok(batch) } else { views::conform(&batch, schema) }
 }
 
 #[cfg(test)]

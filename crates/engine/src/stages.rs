@@ -26,6 +26,7 @@ pub(crate) mod sizing;
 use std::{collections::HashMap, sync::Arc};
 
 use apiary_core::QueryId;
+use apiary_query::plain_schema;
 use ballista_core::{JobId, execution_plans::UnresolvedShuffleExec, serde::scheduler::PartitionLocation};
 use ballista_scheduler::{
     planner::{DefaultDistributedPlanner, DistributedPlanner, find_unresolved_shuffles, remove_unresolved_shuffles},
@@ -205,7 +206,7 @@ impl StagePlans {
         };
         let stages = file.stages.into_iter().map(stage).collect::<Result<Vec<_>>>()?;
         let last = stages.last().ok_or_else(|| EngineError::decode("there is no stage"))?;
-        let (schema, ordered) = (last.plan.schema(), last.is_ordered());
+        let (schema, ordered) = (plain_schema(&last.plan.schema()), last.is_ordered());
         let grain = Grain { task_bytes: file.task_bytes, ..Grain::FINE };
         Ok(Self { stages, schema, ordered, settings: file.settings.into_iter().collect(), grain })
     }
@@ -255,7 +256,7 @@ pub fn split(
     check_leaves(plan.as_ref())?;
     let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
     let plan = merge_joins::instead_of_large(plan, chamber_bytes).map_err(cannot_cut)?;
-    let schema = plan.schema();
+    let schema = plain_schema(&plan.schema());
     let job = JobId::new(query.to_string());
     let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));
     let worth = reduce::worthwhile(plan.as_ref(), &grain);

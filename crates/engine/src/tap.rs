@@ -2,7 +2,7 @@
 //!
 //! Ballista's writers run in tasks of their own that nobody can abort from outside; they end when their input ends.
 //! So their input ends, with an error, as soon as the attempt is cancelled. On the way strings take the form in which
-//! they are written (see [`views`]).
+//! they are written (see `apiary_query::conform`).
 
 use std::{
     pin::Pin,
@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use apiary_query::{conform, plain_schema};
 use ballista_core::execution_plans::SortShuffleWriterExec;
 use datafusion::{
     arrow::{array::RecordBatch, datatypes::SchemaRef},
@@ -61,7 +62,7 @@ pub(crate) fn put_under(
 impl Tap {
     fn new(input: Arc<dyn ExecutionPlan>, cancel: CancellationToken) -> Self {
         let given = input.properties();
-        let schema = views::written_schema(&input.schema());
+        let schema = plain_schema(&input.schema());
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(given.output_partitioning().partition_count()),
@@ -134,7 +135,7 @@ impl Stream for TapStream {
         }
         match self.input.as_mut() {
             Some(input) => match ready!(input.poll_next_unpin(context)) {
-                Some(Ok(batch)) => Poll::Ready(Some(views::conform(&batch, &self.schema))),
+                Some(Ok(batch)) => Poll::Ready(Some(conform(batch, &self.schema))),
                 other => Poll::Ready(other),
             },
             None => Poll::Ready(None),

@@ -33,6 +33,7 @@ mod system;
 mod table;
 #[cfg(test)]
 mod tests;
+mod views;
 mod walls;
 
 pub use advice::scratch_is_full;
@@ -45,7 +46,7 @@ pub use gather::gather;
 pub use pinned::{Pinned, Planned};
 pub use planner::Planner;
 pub use report::{CellReport, PruneKind, PruneReason, ScanReport};
-pub use runtime::{local_config, runtime_for, runtime_like, spilling_config, within_chamber};
+pub use runtime::{local_config, runtime_for, runtime_like, spilling_config, with_text_views, within_chamber};
 pub use session::Session;
 pub use settings::{Execution, PlanStep, Setting, Settings};
 pub use show::{ColonyRows, NodeRow};
@@ -54,4 +55,5 @@ pub use statement::{
     Create, Drop, Explain, FrameRef, Named, NewFrame, QueryStatement, Rename, Show, Statement, Use, parse,
 };
 pub use system::SystemFrame;
+pub use views::{conform, plain_schema, plain_type};
 pub use walls::push_filters_down;

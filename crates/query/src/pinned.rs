@@ -23,9 +23,10 @@ use crate::{
     case::Spellings,
     catalog::{Colony, Hives},
     order,
-    runtime::{cells_url, is_local},
+    runtime::{cells_url, is_local, text_views},
     system,
     table::ScanLog,
+    views::{self, plain_schema, viewed_schema},
     walls,
 };
 
@@ -82,7 +83,14 @@ impl Pinned {
     /// Fails with kind `SqlSyntax` or `NotFound`.
     pub async fn plan(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
         let mut config = self.config(config);
-        let planned = self.plan_once(config.clone(), Arc::clone(&runtime)).await?;
+        let suit = self.session.settings.plans_with(PlanStep::TextViews) && views::suit(&self.sql);
+        let chamber = text_views(&config).filter(|_| suit);
+        let mut viewed = chamber.is_some();
+        let mut planned = self.plan_once(config.clone(), Arc::clone(&runtime), viewed).await?;
+        if chamber.is_some_and(|bytes| views::hold_too_much(planned.physical.as_ref(), bytes)) {
+            viewed = false;
+            planned = self.plan_once(config.clone(), Arc::clone(&runtime), viewed).await?;
+        }
         if !planned.may_hide_nan || !config.options().optimizer.enable_dynamic_filter_pushdown {
             return Ok(planned);
         }
@@ -91,10 +99,10 @@ impl Pinned {
         config.options_mut().optimizer.enable_topk_dynamic_filter_pushdown = false;
         config.options_mut().optimizer.enable_join_dynamic_filter_pushdown = false;
         config.options_mut().optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-        self.plan_once(config, runtime).await
+        self.plan_once(config, runtime, viewed).await
     }
 
-    async fn plan_once(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
+    async fn plan_once(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>, viewed: bool) -> Result<Planned> {
         let log = ScanLog::default();
         let (settings, local) = (&self.session.settings, is_local(&config));
         let mut rules = walls::physical_rules();
@@ -106,7 +114,7 @@ impl Pinned {
                 .with_config(config)
                 .with_runtime_env(runtime)
                 .with_physical_optimizer_rules(rules)
-                .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone())?))))
+                .with_catalog_list(Arc::new(Hives(Arc::new(self.colony(log.clone(), viewed)?))))
                 .build(),
         );
         let state = ctx.state();
@@ -123,7 +131,7 @@ impl Pinned {
         let physical = state.query_planner().create_physical_plan(&logical, &state).await.map_err(told)?;
         let (mut scans, may_hide_nan) = log.take();
         mark_answered(&physical, &mut scans);
-        Ok(Planned { ctx, logical, schema: physical.schema(), physical, scans, may_hide_nan })
+        Ok(Planned { ctx, logical, schema: plain_schema(&physical.schema()), physical, scans, may_hide_nan })
     }
 
     fn config(&self, config: SessionConfig) -> SessionConfig {
@@ -135,9 +143,15 @@ impl Pinned {
         }
     }
 
-    fn colony(&self, log: ScanLog) -> Result<Colony> {
-        let pinned =
-            self.snapshots.iter().map(|(path, snapshot)| (path.folded(), (path.clone(), Arc::clone(snapshot))));
+    fn colony(&self, log: ScanLog, viewed: bool) -> Result<Colony> {
+        let seen = |snapshot: &Arc<Snapshot>| {
+            let mut seen = Arc::clone(snapshot);
+            if viewed {
+                Arc::make_mut(&mut seen).schema = viewed_schema(&snapshot.schema);
+            }
+            seen
+        };
+        let pinned = self.snapshots.iter().map(|(path, snapshot)| (path.folded(), (path.clone(), seen(snapshot))));
         Ok(Colony {
             namespace: self.namespace.as_ref().map(Arc::clone),
             pinned: pinned.collect(),
@@ -162,7 +176,7 @@ pub struct Planned {
     pub physical: Arc<dyn ExecutionPlan>,
     /// One report per scan of a frame.
     pub scans: Vec<ScanReport>,
-    /// What comes out.
+    /// What comes out, with plain texts where the plan has views.
     pub schema: SchemaRef,
     may_hide_nan: bool,
 }

@@ -24,6 +24,9 @@ const FOOTER_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Least and most that a sort keeps back for merging. What a chamber lets everybody hold covers the least.
 const SORT_KEPT_BYTES: (usize, usize) = (256 << 10, 10 << 20);
 
+/// Chambers from which on texts are views.
+const VIEWS_CHAMBER_BYTES_MIN: u64 = 512 << 20;
+
 /// The URL under which plans name cells.
 pub(crate) fn cells_url() -> Result<ObjectStoreUrl> {
     Ok(ObjectStoreUrl::parse(CELL_SCHEME_URL)?)
@@ -32,6 +35,27 @@ pub(crate) fn cells_url() -> Result<ObjectStoreUrl> {
 /// Marks options whose plan runs on this machine: it may have operators that no other machine can decode.
 #[derive(Debug)]
 struct Local;
+
+/// Marks options whose plan may have texts as views, and in what chambers it runs (see `views`).
+#[derive(Debug)]
+struct TextViews {
+    chamber_bytes: u64,
+}
+
+/// The same options for a plan that runs in chambers of `bytes`, if they have room for texts as views.
+#[must_use]
+pub fn with_text_views(config: SessionConfig, bytes: u64) -> SessionConfig {
+    if bytes < VIEWS_CHAMBER_BYTES_MIN {
+        config
+    } else {
+        config.with_extension(Arc::new(TextViews { chamber_bytes: bytes }))
+    }
+}
+
+/// The chambers of a plan with these options, if it may have texts as views.
+pub(crate) fn text_views(config: &SessionConfig) -> Option<u64> {
+    Some(config.get_extension::<TextViews>()?.chamber_bytes)
+}
 
 /// Whether a plan with these options runs on this machine.
 pub(crate) fn is_local(config: &SessionConfig) -> bool {

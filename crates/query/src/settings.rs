@@ -54,10 +54,12 @@ pub enum PlanStep {
     SemiJoins,
     /// The side of a join that is built is shared by all partitions, unless it is large.
     SharedBuilds,
+    /// Texts are read as views.
+    TextViews,
 }
 
 impl PlanStep {
-    const ALL: [Self; 3] = [Self::JoinOrder, Self::SemiJoins, Self::SharedBuilds];
+    const ALL: [Self; 4] = [Self::JoinOrder, Self::SemiJoins, Self::SharedBuilds, Self::TextViews];
 
     /// The word that `SET plan_without` takes.
     #[must_use]
@@ -66,6 +68,7 @@ impl PlanStep {
             Self::JoinOrder => "join_order",
             Self::SemiJoins => "semi_joins",
             Self::SharedBuilds => "shared_builds",
+            Self::TextViews => "text_views",
         }
     }
 }
@@ -160,7 +163,7 @@ impl Settings {
                 let step = |word: &str| PlanStep::ALL.into_iter().find(|step| step.as_str() == word.trim());
                 let steps = value.split(',').map(step).collect::<Option<_>>();
                 self.plan_without = steps.ok_or_else(|| {
-                    refuse("join_order, semi_joins or shared_builds, or some of them with commas, or none")
+                    refuse("join_order, semi_joins, shared_builds or text_views, or some of them with commas, or none")
                 })?;
             }
         }

@@ -19,7 +19,10 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 
-use crate::{Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, gather, local_config, parse};
+use crate::{
+    Planned, Planner, QueryError, QueryStatement, Result, Session, Statement, gather, local_config, parse,
+    with_text_views,
+};
 
 pub(crate) struct Colony {
     pub(crate) bucket: Bucket,
@@ -104,7 +107,7 @@ impl Colony {
 
     pub(crate) async fn plan(&self, sql: &str, session: &Session) -> Result<Planned> {
         let pinned = self.planner.pin(&query(sql)?, session).await?.verbose(true);
-        pinned.plan(local_config(2), self.planner.runtime()).await
+        pinned.plan(with_text_views(local_config(2), u64::MAX), self.planner.runtime()).await
     }
 
     /// Plans and runs `sql`.

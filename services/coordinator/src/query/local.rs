@@ -20,7 +20,7 @@ use std::{
 use apiary_core::Clock;
 use apiary_engine::{merge_joins, weigh_windows};
 use apiary_node::{Bees, Chamber};
-use apiary_query::{Pinned, Planned, gather, spilling_config, within_chamber};
+use apiary_query::{Pinned, Planned, conform, gather, spilling_config, within_chamber};
 use datafusion::{
     error::{DataFusionError, Result as DfResult},
     execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryPool, runtime_env::RuntimeEnv},
@@ -108,7 +108,7 @@ struct Tries {
 /// The rows of a plan, computed on the bees' threads: between two awaits it may burn a core for seconds. A batch or
 /// two wait for the client, so a slow one slows the plan; dropping the stream stops it.
 fn on_bees(state: &State, tries: Tries) -> SendableRecordBatchStream {
-    let mut builder = RecordBatchReceiverStreamBuilder::new(tries.question.planned.physical.schema(), BATCHES_AHEAD);
+    let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&tries.question.planned.schema), BATCHES_AHEAD);
     let batches = builder.tx();
     // What is spawned inside the guard is spawned there.
     let threads = state.node.bees.threads();
@@ -162,7 +162,7 @@ impl Tries {
         let plan = weigh_windows(plan.unwrap_or_else(|| Arc::clone(&planned.physical)))?;
         let mut stream = gather(plan, Arc::new(context))?;
         while let Some(batch) = stream.next().await {
-            let batch = batch?;
+            let batch = conform(batch?, &planned.schema)?;
             *sent |= batch.num_rows() > 0;
             if batches.send(Ok(batch)).await.is_err() {
                 break;

@@ -14,7 +14,7 @@ use apiary_engine::{
     split,
 };
 use apiary_ledger::Snapshot;
-use apiary_query::{Execution, Pinned, Planned, QueryStatement, local_config, runtime_like};
+use apiary_query::{Execution, Pinned, Planned, QueryStatement, local_config, runtime_like, with_text_views};
 use apiary_swarm::NodeView;
 use datafusion::execution::runtime_env::RuntimeEnv;
 
@@ -69,7 +69,8 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
     let asked = pinned.system_frames().to_vec();
     let pinned = pinned.with_colony(colony_rows(state, &asked).await?);
-    let planned = pinned.plan(local_config(state.node.bees.total()), Arc::clone(&runtime)).await?;
+    let config = with_text_views(local_config(state.node.bees.total()), state.node.chambers.bytes());
+    let planned = pinned.plan(config, Arc::clone(&runtime)).await?;
     // Who else is there matters only to a query that may go to the board.
     let may_go = planned.bytes_kept() > gate::local_bytes_max(state.node.bees.total())
         || ask.session.settings.execution() == Execution::Board;
@@ -147,8 +148,9 @@ async fn cut(
     workers: &[&NodeView],
     partitions: usize,
 ) -> Result<Result<Staged, EngineError>> {
-    let planned = pinned.plan(board_config(partitions), state.planner.runtime()).await?;
     let chamber_bytes = workers.iter().map(|node| node.heartbeat.chamber_bytes).min().unwrap_or(u64::MAX);
+    let config = with_text_views(board_config(partitions), chamber_bytes);
+    let planned = pinned.plan(config, state.planner.runtime()).await?;
     let names = FrameNames::new(folders(pinned).map(|(folder, path)| (folder, path.to_string())));
     let config = planned.ctx.copied_config();
     // Who says into how many partitions has them done one by one.
