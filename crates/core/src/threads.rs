@@ -32,7 +32,9 @@ pub fn side_by_side<T: Send, E: Send>(
         done
     };
     let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads_max.min(cores).min(count)).map(|_| scope.spawn(some)).collect();
+        // Where the system gives no thread, fewer do it.
+        let other = |_| thread::Builder::new().spawn_scoped(scope, some).ok();
+        let others: Vec<_> = (1..threads_max.min(cores).min(count)).filter_map(other).collect();
         let mut done = some();
         for other in others {
             done.extend(other.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)));

@@ -82,15 +82,25 @@ impl Pinned {
     /// `information_schema`, `apiary.cells` or `apiary.ledger` looks up the frames it lists. The session's `target_partitions` goes before `config`'s.
     /// Fails with kind `SqlSyntax` or `NotFound`.
     pub async fn plan(&self, config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Result<Planned> {
-        let mut config = self.config(config);
-        let suit = self.session.settings.plans_with(PlanStep::TextViews) && views::suit(&self.sql);
-        let chamber = text_views(&config).filter(|_| suit);
-        let mut viewed = chamber.is_some();
-        let mut planned = self.plan_once(config.clone(), Arc::clone(&runtime), viewed).await?;
-        if chamber.is_some_and(|bytes| views::hold_too_much(planned.physical.as_ref(), bytes)) {
-            viewed = false;
-            planned = self.plan_once(config.clone(), Arc::clone(&runtime), viewed).await?;
+        let config = self.config(config);
+        if let Some(bytes) = text_views(&config).filter(|_| self.suits_views())
+            && let Ok(planned) = self.plan_as(config.clone(), Arc::clone(&runtime), true).await
+            && !views::hold_too_much(planned.physical.as_ref(), bytes)
+        {
+            return Ok(planned);
         }
+        self.plan_as(config, runtime, false).await
+    }
+
+    /// Whether its texts may be views, as far as can be told before it is planned.
+    fn suits_views(&self) -> bool {
+        self.session.settings.plans_with(PlanStep::TextViews)
+            && views::suit(&self.sql)
+            && self.snapshots.iter().all(|(_, snapshot)| views::suit_columns(&snapshot.schema))
+    }
+
+    async fn plan_as(&self, mut config: SessionConfig, runtime: Arc<RuntimeEnv>, viewed: bool) -> Result<Planned> {
+        let planned = self.plan_once(config.clone(), Arc::clone(&runtime), viewed).await?;
         if !planned.may_hide_nan || !config.options().optimizer.enable_dynamic_filter_pushdown {
             return Ok(planned);
         }

@@ -5,12 +5,16 @@
 //! are plain: a frame's schema, an answer, and what is written between stages, because Arrow IPC writes all the buffers
 //! that a batch points into (30 batches of one sort hold the same megabytes 30 times).
 //!
-//! Three kinds of statements see no views. What asks for the names of types must be told those of the frame. What keeps
-//! every value of a group counts an array of views as the views alone: no chamber could tell that its buffers do
-//! not fit, and the node would die of what should have been a readable error. And what holds many batches (the side of a
-//! join that is built, a sort, a window) counts each with all that it shares with others, several times what it is:
-//! where that could come near the chamber, a join would fail that fits, and a sort that would have spilled. In chambers
-//! below 512 MiB nothing has views.
+//! Some statements see no views:
+//!
+//! - What asks for the names of types must be told those of the frame; and where texts meet bytes, DataFusion finds other
+//!   types for both, or none. What cannot be planned with views is planned without.
+//! - What keeps every value of a group, and a window of rows, count an array of views as the views alone or not at all: no
+//!   chamber could tell that its buffers do not fit, and the node would die of what should have been a readable error.
+//! - What holds many batches (the side of a join that is built, a sort) counts each with all that it shares with others,
+//!   several times what it is; and the few rows that `ORDER BY … LIMIT` keeps hold a page each. Where that could come near
+//!   the chamber, a join would fail that fits, and a sort that would have spilled.
+//! - In chambers below 512 MiB nothing has views.
 
 use std::sync::Arc;
 
@@ -20,13 +24,14 @@ use datafusion::{
         compute::cast,
         datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     },
+    common::internal_err,
     error::Result as DfResult,
     physical_plan::{
         ExecutionPlan,
         aggregates::AggregateExec,
         joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec},
         sorts::sort::SortExec,
-        windows::WindowAggExec,
+        windows::{BoundedWindowAggExec, WindowAggExec},
     },
 };
 
@@ -45,26 +50,34 @@ pub(crate) fn suit(sql: &str) -> bool {
 /// times what it uses.
 const HELD_PART: u64 = 16;
 
+/// About the largest page of a text column: what one row that is kept may hold.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// Whether something in `plan` may hold more batches with views than is wise in a chamber of `bytes`.
 pub(crate) fn hold_too_much(plan: &dyn ExecutionPlan, bytes: u64) -> bool {
-    let too_much = |held: &Arc<dyn ExecutionPlan>| {
-        let has_views = held.schema().fields().iter().any(|field| *field.data_type() == DataType::Utf8View);
-        let size = || SideSize::of(held.as_ref()).bytes;
-        has_views && !is_grouped(held.as_ref()) && size().is_none_or(|size| size as u64 > bytes / HELD_PART)
-    };
-    held_by(plan).is_some_and(too_much) || plan.children().into_iter().any(|child| hold_too_much(child.as_ref(), bytes))
+    holds_too_much(plan, bytes) || plan.children().into_iter().any(|child| hold_too_much(child.as_ref(), bytes))
 }
 
-/// The input that an operator holds in memory as it comes.
-fn held_by(plan: &dyn ExecutionPlan) -> Option<&Arc<dyn ExecutionPlan>> {
-    if let Some(sort) = plan.downcast_ref::<SortExec>() {
-        return sort.fetch().is_none().then(|| sort.input());
+fn holds_too_much(plan: &dyn ExecutionPlan, bytes: u64) -> bool {
+    // All that hold only one of their inputs hold the first.
+    let Some(held) = plan.children().first().copied() else { return false };
+    if !held.schema().fields().iter().any(|field| *field.data_type() == DataType::Utf8View) {
+        return false;
     }
-    let holds = plan.is::<HashJoinExec>()
-        || plan.is::<CrossJoinExec>()
-        || plan.is::<NestedLoopJoinExec>()
-        || plan.is::<WindowAggExec>();
-    if holds { plan.children().first().copied() } else { None }
+    if plan.is::<BoundedWindowAggExec>() || plan.is::<WindowAggExec>() {
+        return true;
+    }
+    let sort = plan.downcast_ref::<SortExec>();
+    let holds =
+        sort.is_some() || plan.is::<HashJoinExec>() || plan.is::<CrossJoinExec>() || plan.is::<NestedLoopJoinExec>();
+    if !holds || is_grouped(held.as_ref()) {
+        return false;
+    }
+    let pages = sort.and_then(SortExec::fetch).map(|rows| rows.saturating_mul(PAGE_BYTES));
+    let size = SideSize::of(held.as_ref()).bytes;
+    // The less of both, as far as they are known.
+    let most = pages.into_iter().chain(size).min();
+    most.is_none_or(|most| most as u64 > bytes / HELD_PART)
 }
 
 /// Whether rows come from a grouping, which copies what it keeps, and of whose number nothing is known.
@@ -76,8 +89,14 @@ fn is_grouped(plan: &dyn ExecutionPlan) -> bool {
     }
 }
 
-/// A frame's schema with its texts as views; nested ones stay as they are, and so do bytes, since few functions of
-/// DataFusion take views of them.
+/// Whether a plan over a frame may have views: bytes beside them would get other types.
+pub(crate) fn suit_columns(schema: &Schema) -> bool {
+    use DataType as T;
+    let is_bytes = |of: &DataType| matches!(of, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
+    !schema.fields().iter().any(|field| is_bytes(field.data_type()))
+}
+
+/// A frame's schema with its texts as views; nested ones stay as they are.
 pub(crate) fn viewed_schema(schema: &SchemaRef) -> SchemaRef {
     let viewed = |field: &FieldRef| match field.data_type() {
         DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
@@ -121,6 +140,9 @@ pub fn plain_schema(schema: &SchemaRef) -> SchemaRef {
 pub fn conform(batch: RecordBatch, schema: &SchemaRef) -> DfResult<RecordBatch> {
     if batch.schema_ref() == schema {
         return Ok(batch);
+    }
+    if batch.num_columns() != schema.fields().len() {
+        return internal_err!("{} columns where {} were told", batch.num_columns(), schema.fields().len());
     }
     let column = |(column, field): (&Arc<dyn Array>, &FieldRef)| {
         if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
@@ -167,7 +189,10 @@ mod tests {
         let fields = [("k", DataType::Int64), ("note", DataType::Utf8)];
         let schema = Schema::new(fields.map(|(name, of)| Field::new(name, of, true)).to_vec());
         colony.hollow("h.b.large", schema.clone(), 5_000_000, BTreeMap::new()).await;
-        colony.hollow("h.b.small", schema, 1000, BTreeMap::new()).await;
+        colony.hollow("h.b.small", schema.clone(), 1000, BTreeMap::new()).await;
+        let bytes = Field::new("raw", DataType::Binary, true);
+        let with_bytes = schema.fields().iter().cloned().chain([Arc::new(bytes)]).collect::<Vec<_>>();
+        colony.hollow("h.b.bytes", Schema::new(with_bytes), 1000, BTreeMap::new()).await;
         let has_views = async |sql: &str, chamber: u64| {
             let pinned = colony.planner.pin(&query(sql).unwrap(), &Session::default()).await.unwrap();
             let config = with_text_views(local_config(2), chamber);
@@ -182,6 +207,10 @@ mod tests {
             ("SELECT note FROM h.b.small ORDER BY note", true),
             ("SELECT note FROM h.b.large ORDER BY note", false),
             ("SELECT note FROM h.b.large ORDER BY note LIMIT 5", true),
+            ("SELECT note FROM h.b.large ORDER BY note LIMIT 5000", false),
+            ("SELECT note, k, row_number() OVER () FROM h.b.large", false),
+            ("SELECT note FROM h.b.bytes", false),
+            ("SELECT note FROM h.b.small WHERE note LIKE CAST('a%' AS BYTEA)", false),
             ("SELECT b.note FROM h.b.small a JOIN h.b.large b ON a.k = b.k", true),
             ("SELECT a.note FROM h.b.large a JOIN h.b.large b ON a.note = b.note", false),
             ("SELECT note, row_number() OVER (PARTITION BY k ORDER BY note) FROM h.b.large", false),

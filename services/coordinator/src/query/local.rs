@@ -162,7 +162,7 @@ impl Tries {
         let plan = weigh_windows(plan.unwrap_or_else(|| Arc::clone(&planned.physical)))?;
         let mut stream = gather(plan, Arc::new(context))?;
         while let Some(batch) = stream.next().await {
-            let batch = conform(batch?, &planned.schema)?;
+            let batch = conform(batch?, &self.question.planned.schema)?;
             *sent |= batch.num_rows() > 0;
             if batches.send(Ok(batch)).await.is_err() {
                 break;
