@@ -20,8 +20,8 @@ use crate::{
 /// Cells of an entry that one thread takes at a time: a millisecond or two of work.
 const CELLS_AT_ONCE: usize = 512;
 
-/// Threads that read the cells of one entry: more would wait for memory.
-const THREADS_MAX: usize = 4;
+/// Threads that read one entry or checkpoint: more would wait for memory.
+pub(crate) const THREADS_MAX: usize = 4;
 
 /// A frame under replay.
 #[derive(Debug)]

@@ -26,15 +26,12 @@ use crate::{
     header::{Head, Idem},
     idempotency::{Idempotency, Used},
     packed::LAYOUT,
-    replay::Replay,
+    replay::{Replay, THREADS_MAX},
     snapshot::About,
 };
 
 /// Rows in one batch.
 const BATCH_ROWS: usize = 16 * 1024;
-
-/// Threads that decode one checkpoint: more would wait for memory.
-const THREADS_MAX: usize = 4;
 
 /// Reads a checkpoint of the frame in `folder`, whose last entry is `head`; the error ends a sentence that names the
 /// object. CPU work, on several cores: a few milliseconds for ten thousand cells.

@@ -15,13 +15,10 @@ use super::{
     line::Line,
     strict,
 };
-use crate::{LedgerError, Result, header::Header};
+use crate::{LedgerError, Result, header::Header, replay::THREADS_MAX};
 
 /// Lines that one thread takes at a time: a millisecond or two of work.
 const LINES_AT_ONCE: usize = 512;
-
-/// Threads that read one entry: more would wait for memory.
-const THREADS_MAX: usize = 4;
 
 /// A frame's entry.
 #[derive(Debug, Clone, PartialEq)]
