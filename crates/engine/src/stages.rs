@@ -256,6 +256,7 @@ pub fn split(
     check_leaves(plan.as_ref())?;
     let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
     let plan = merge_joins::instead_of_large(plan, chamber_bytes).map_err(cannot_cut)?;
+    let plan = reduce::apart(plan, &grain).map_err(cannot_cut)?;
     let schema = plain_schema(&plan.schema());
     let job = JobId::new(query.to_string());
     let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));

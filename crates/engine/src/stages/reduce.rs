@@ -19,17 +19,44 @@
 //! Which joins are worth it is asked when the plan is cut, of the rows that are expected ([`worthwhile`]). Once the
 //! small side is done its size is known: if it is not small after all, the semi-join is left out ([`without`]). Both are
 //! pure functions of the plan and of what is `done`, so whoever takes the query over decides the same.
+//!
+//! Of groups that are filtered (`HAVING sum(x) > 300`) nobody expects anything: it may be all of them, or three. They
+//! are made where they are needed, in the stage of the join, when all that could have been left out was dealt out. So
+//! where such a join has a large side they get a stage of their own ([`apart`]), whose size tells.
+//!
+//! Several joins by one key stand in one stage, the left side of one being another. There the groups reduce whatever
+//! is joined by that key ([`origins`]): what has no partner among them has none in what was joined with them.
+//!
+//! ```text
+//!   Join (k)                                   stage 2   groups, filtered
+//!     ├─ Join (k)                              stage 3   a ⋉ stage 2
+//!     │    ├─ groups, filtered                 stage 4   b ⋉ stage 2
+//!     │    └─ a                                stage 5   Join (Join (stage 2, stage 3), stage 4)
+//!     └─ b
+//! ```
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use apiary_query::SideSize;
 use ballista_core::execution_plans::{SortShuffleWriterExec, UnresolvedShuffleExec};
 use datafusion::{
-    common::{JoinType, internal_err},
+    arrow::datatypes::SchemaRef,
+    common::{
+        JoinType, internal_err,
+        tree_node::{Transformed, TreeNode},
+    },
     error::Result,
+    physical_expr::{Partitioning, PhysicalExpr, expressions::Column},
     physical_plan::{
         ExecutionPlan, ExecutionPlanProperties,
+        aggregates::AggregateExec,
+        filter::FilterExec,
         joins::{HashJoinExec, HashJoinExecBuilder, PartitionMode},
+        projection::ProjectionExec,
+        repartition::RepartitionExec,
         replace_children_if_necessary,
     },
 };
@@ -42,22 +69,138 @@ use super::{
 /// Most bytes that a small side may have written: every task of the large side's stage reads them.
 pub(super) const REDUCING_BYTES_MAX: u64 = 16 << 20;
 
-/// Whether each join of a plan, by what it says of itself, is worth it. One of two that say the same is enough to say no.
-pub(super) type Worth = HashMap<String, bool>;
+/// Whether each join of a plan, by what it says of itself, is worth it: for each of its [`origins`] on the right. One of
+/// two that say the same is enough to say no.
+pub(super) type Worth = HashMap<String, Vec<bool>>;
 
-/// The joins of a plan that is to be cut whose right side is much larger than their left.
+/// The joins of a plan that is to be cut, and what is much larger on their right side than what would reduce it.
 pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
     let mut worth = Worth::new();
     let mut plans = vec![plan];
     while let Some(plan) = plans.pop() {
         if let Some(join) = plan.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join)) {
-            let rows = |side: &Arc<dyn ExecutionPlan>| SideSize::of(side.as_ref()).rows;
-            let is_worth_it = grain.is_worth_reducing(rows(join.left()), rows(join.right()));
-            worth.entry(name_of(join)).and_modify(|worth| *worth &= is_worth_it).or_insert(is_worth_it);
+            let small = if groups_of(join, dealt_groups).is_some() { Some(0) } else { rows(join.left()) };
+            let large = large_of(join, |plan| plan.is::<RepartitionExec>());
+            let of_join = large.iter().map(|(large, _)| grain.is_worth_reducing(small, rows(large))).collect();
+            match worth.entry(name_of(join)) {
+                Entry::Vacant(place) => drop(place.insert(of_join)),
+                Entry::Occupied(mut of_another) => {
+                    of_another.get_mut().iter_mut().zip(of_join).for_each(|(worth, too)| *worth &= too);
+                }
+            }
         }
         plans.extend(plan.children().into_iter().map(AsRef::as_ref));
     }
     worth
+}
+
+fn rows(side: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    SideSize::of(side.as_ref()).rows
+}
+
+/// The plan with filtered groups dealt out, so that they get a stage of their own, where they can reduce a large side.
+pub(super) fn apart(plan: Arc<dyn ExecutionPlan>, grain: &Grain) -> Result<Arc<dyn ExecutionPlan>> {
+    let deal = |node: Arc<dyn ExecutionPlan>| {
+        let join = node.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join));
+        let is_worth_it = |large: &(_, _)| grain.is_worth_reducing(Some(0), rows(&large.0));
+        let is_larger =
+            |join: &&HashJoinExec| large_of(join, |plan| plan.is::<RepartitionExec>()).iter().any(is_worth_it);
+        let join = join.filter(|join| are_filtered_groups(join.left().as_ref())).filter(is_larger);
+        let Some(join) = join else { return Ok(Transformed::no(node)) };
+        let keys = join.on().iter().map(|(left, _)| Arc::clone(left)).collect();
+        let parts = Partitioning::Hash(keys, join.left().output_partitioning().partition_count());
+        let dealt = Arc::new(RepartitionExec::try_new(Arc::clone(join.left()), parts)?);
+        let right = Arc::clone(join.right());
+        replace_children_if_necessary(node, vec![dealt, right]).map(Transformed::yes)
+    };
+    Ok(plan.transform_up(deal)?.data)
+}
+
+/// Whether a plan filters groups, and does nothing else with them.
+fn are_filtered_groups(plan: &dyn ExecutionPlan) -> bool {
+    match plan.children()[..] {
+        [input] if plan.is::<ProjectionExec>() => are_filtered_groups(input.as_ref()),
+        [input] if plan.is::<FilterExec>() => plan.fetch().is_none() && input.is::<AggregateExec>(),
+        _ => false,
+    }
+}
+
+/// Filtered groups before they are dealt.
+fn dealt_groups(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.downcast_ref::<RepartitionExec>().is_some_and(|deal| are_filtered_groups(deal.input().as_ref()))
+}
+
+/// A node that deals rows, or reads what was dealt, and columns of it.
+type Origin = (Arc<dyn ExecutionPlan>, Vec<usize>);
+
+/// The filtered groups (`are_groups` says whether a node is such) among which all keys are that the rows of a join's left
+/// side can have.
+fn groups_of(join: &HashJoinExec, are_groups: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> Option<Origin> {
+    let keys = join.on().iter().map(|(left, _)| column_of(left)).collect::<Option<Vec<_>>>()?;
+    let mut groups = Vec::new();
+    origins(join.left(), keys, &are_groups, &mut groups);
+    groups.into_iter().next()
+}
+
+/// What is dealt (`is_dealt` says whether by a node) of the right side of a join, and has its keys.
+fn large_of(join: &HashJoinExec, is_dealt: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> Vec<Origin> {
+    let mut large = Vec::new();
+    if let Some(keys) = join.on().iter().map(|(_, right)| column_of(right)).collect() {
+        origins(join.right(), keys, &is_dealt, &mut large);
+    }
+    large
+}
+
+fn column_of(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
+    expr.downcast_ref::<Column>().map(Column::index)
+}
+
+/// The nodes wanted, each with the columns that have the values of `columns` of `plan`. From each down to it there is
+/// nothing but joins that give no row without one from there with the same values: whatever values a row has, there is one
+/// with them in every origin; and if rows are missing in one, so are here only those that have their values.
+fn origins(
+    plan: &Arc<dyn ExecutionPlan>,
+    columns: Vec<usize>,
+    is_wanted: &dyn Fn(&Arc<dyn ExecutionPlan>) -> bool,
+    found: &mut Vec<Origin>,
+) {
+    if is_wanted(plan) {
+        found.push((Arc::clone(plan), columns));
+    } else if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        let kept = |column: usize| join.projection.as_ref().map_or(Some(column), |kept| kept.get(column).copied());
+        let columns: Option<Vec<usize>> = columns.into_iter().map(kept).collect();
+        let sides = columns.map(|columns| sides_of(join, &columns)).unwrap_or_default();
+        sides.into_iter().for_each(|(side, columns)| origins(side, columns, is_wanted, found));
+    }
+}
+
+/// The sides of a join in which every value is that its rows have in `columns` (of what the join makes before it leaves
+/// columns out), and the columns there.
+fn sides_of<'a>(join: &'a HashJoinExec, columns: &[usize]) -> Vec<(&'a Arc<dyn ExecutionPlan>, Vec<usize>)> {
+    use JoinType as T;
+    let left_columns = join.left().schema().fields().len();
+    // How many columns of the left side come first, and whether each row has a partner: then its keys are on both sides.
+    let (before, paired) = match join.join_type() {
+        T::Inner => (left_columns, true),
+        T::RightSemi => (0, true),
+        T::RightAnti => (0, false),
+        T::LeftSemi => (usize::MAX, true),
+        T::LeftAnti => (usize::MAX, false),
+        _ => return Vec::new(),
+    };
+    let key = |on: &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| Some((column_of(&on.0)?, column_of(&on.1)?));
+    let keys: Vec<_> = join.on().iter().filter(|_| paired).filter_map(key).collect();
+    let on_the_left = |column: &usize| match column.checked_sub(before) {
+        None => Some(*column),
+        Some(right) => keys.iter().find(|(_, key)| *key == right).map(|(left, _)| *left),
+    };
+    let on_the_right = |column: &usize| match column.checked_sub(before) {
+        None => keys.iter().find(|(key, _)| key == column).map(|(_, right)| *right),
+        Some(right) => Some(right),
+    };
+    let left = columns.iter().map(on_the_left).collect::<Option<Vec<_>>>().map(|columns| (join.left(), columns));
+    let right = columns.iter().map(on_the_right).collect::<Option<Vec<_>>>().map(|columns| (join.right(), columns));
+    left.into_iter().chain(right).collect()
 }
 
 fn name_of(join: &HashJoinExec) -> String {
@@ -76,10 +219,13 @@ pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
     for at in 0..stages.len() {
         let mut joins = Vec::new();
         dealt_joins(&stages[at].plan, &mut joins);
-        let joins = joins.iter().filter_map(|join| join.downcast_ref::<HashJoinExec>());
-        for join in joins.filter(|join| worth.get(&name_of(join)).copied().unwrap_or(false)) {
-            if let Some((large, reduced)) = reduced(join, &stages)? {
-                stages[large] = reduced;
+        for join in joins.iter().filter_map(|join| join.downcast_ref::<HashJoinExec>()) {
+            let large = large_of(join, |plan| dealt(plan, &stages).is_some());
+            let is_worth_it = worth.get(&name_of(join)).cloned().unwrap_or_default();
+            for (large, _) in large.into_iter().zip(is_worth_it).filter(|(_, is_worth_it)| *is_worth_it) {
+                if let Some((large, reduced)) = reduced(join, &large, &stages)? {
+                    stages[large] = reduced;
+                }
             }
         }
     }
@@ -94,27 +240,46 @@ fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionP
     plan.children().into_iter().for_each(|child| dealt_joins(child, found));
 }
 
-/// The stage of a join's right side, by its place, with only those rows that find something on the left; nothing if that
-/// stage is not the join's alone, or does not come after the left one.
-fn reduced(join: &HashJoinExec, stages: &[Cut]) -> Result<Option<(usize, Cut)>> {
-    let dealt = |side: &Arc<dyn ExecutionPlan>| {
-        let read = side.downcast_ref::<UnresolvedShuffleExec>().filter(|read| !read.broadcast)?;
-        stages.iter().position(|stage| stage.id == read.stage_id)
-    };
-    let (Some(small), Some(large)) = (dealt(join.left()), dealt(join.right())) else { return Ok(None) };
-    let (reducing, stage) = (&stages[small], &stages[large]);
+/// The stage that dealt something on a join's right side, by its place, with only those rows that find something on the
+/// left; nothing if that stage is not the join's alone, or does not come after the one that reduces it.
+fn reduced(join: &HashJoinExec, (read, columns): &Origin, stages: &[Cut]) -> Result<Option<(usize, Cut)>> {
+    let Some((reducing, keys)) = reducing(join, stages) else { return Ok(None) };
+    let (Some(small), Some(large)) = (dealt(&reducing, stages), dealt(read, stages)) else { return Ok(None) };
+    let stage = &stages[large];
     let writer = stage.plan.downcast_ref::<SortShuffleWriterExec>();
     let is_free = small < large && stage.reduced_by.is_none() && readers(stage.id, stages)?.len() == 1;
     let (Some(writer), true) = (writer.map(|writer| writer.children()), is_free) else { return Ok(None) };
     let [body] = writer[..] else { return Ok(None) };
-    let parts = join.left().output_partitioning().partition_count();
-    let small = UnresolvedShuffleExec::new_broadcast(reducing.id, join.left().schema(), parts);
-    let kept = HashJoinExecBuilder::new(Arc::new(small), Arc::clone(body), join.on().to_vec(), JoinType::RightSemi)
+    let (from, to) = (reducing.schema(), body.schema());
+    if keys.iter().zip(columns).any(|(key, column)| from.field(*key).data_type() != to.field(*column).data_type()) {
+        return Ok(None);
+    }
+    let parts = reducing.output_partitioning().partition_count();
+    let column = |schema: &SchemaRef, at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
+    let on = keys.iter().zip(columns).map(|(key, at)| (column(&from, *key), column(&to, *at))).collect();
+    let id = stages[small].id;
+    let small = Arc::new(UnresolvedShuffleExec::new_broadcast(id, from, parts));
+    let kept = HashJoinExecBuilder::new(small, Arc::clone(body), on, JoinType::RightSemi)
         .with_partition_mode(PartitionMode::CollectLeft)
         .with_null_equality(join.null_equality())
         .build_exec()?;
     let plan = replace_children_if_necessary(Arc::clone(&stage.plan), vec![kept])?;
-    Ok(Some((large, Cut { id: stage.id, plan, reduced_by: Some(reducing.id) })))
+    Ok(Some((large, Cut { id: stage.id, plan, reduced_by: Some(id) })))
+}
+
+/// What reads the rows that reduce a join's right side, and its keys there: filtered groups, or the left side.
+fn reducing(join: &HashJoinExec, stages: &[Cut]) -> Option<Origin> {
+    let body = |at: usize| stages[at].plan.children().first().map(|body| are_filtered_groups(body.as_ref()));
+    groups_of(join, |plan| dealt(plan, stages).and_then(body).unwrap_or(false)).or_else(|| {
+        let keys = join.on().iter().map(|(left, _)| column_of(left)).collect::<Option<_>>()?;
+        Some((Arc::clone(join.left()), keys))
+    })
+}
+
+/// The stage, by its place, of which a node reads the part that was dealt to its task.
+fn dealt(node: &Arc<dyn ExecutionPlan>, stages: &[Cut]) -> Option<usize> {
+    let read = node.downcast_ref::<UnresolvedShuffleExec>().filter(|read| !read.broadcast)?;
+    stages.iter().position(|stage| stage.id == read.stage_id)
 }
 
 /// A reduced stage's plan as it was.

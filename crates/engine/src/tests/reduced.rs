@@ -9,9 +9,12 @@ use ballista_core::{
         PartitionStats,
     },
 };
-use datafusion::{physical_plan::displayable, prelude::SessionContext};
+use datafusion::{
+    physical_plan::displayable,
+    prelude::{SessionConfig, SessionContext},
+};
 
-use super::colony::Colony;
+use super::{colony::Colony, statements::without_broadcast};
 use crate::{
     Grain, StagePlans, board_config,
     stages::{Locations, StagePlan},
@@ -20,10 +23,14 @@ use crate::{
 const EXISTS: &str = "SELECT count(*) FROM t WHERE EXISTS (SELECT 1 FROM big WHERE big.id = t.v AND big.k <> t.k)";
 
 async fn cut(sql: &str, grain: Grain) -> StagePlans {
+    cut_under(board_config(3), sql, grain).await
+}
+
+async fn cut_under(config: SessionConfig, sql: &str, grain: Grain) -> StagePlans {
     let mut colony = Colony::new();
     colony.fill().await;
     colony.grain = grain;
-    colony.cut(sql, board_config(3)).await.unwrap().0.plans
+    colony.cut(sql, config).await.unwrap().0.plans
 }
 
 fn reduced(plans: &StagePlans) -> Vec<&StagePlan> {
@@ -81,11 +88,31 @@ async fn a_small_side_that_is_not_small_reduces_nothing_and_a_successor_says_the
     }
 }
 
+/// As TPC-H's query 18: who has orders with many lines, and all of their lines.
+const HAVING: &str = "SELECT a.id, a.k, count(*) FROM big a, big b WHERE a.id IN \
+     (SELECT v FROM t GROUP BY v HAVING sum(k) > 9) AND a.id = b.id GROUP BY a.id, a.k";
+
+#[tokio::test]
+async fn groups_that_are_filtered_have_a_stage_of_their_own_and_reduce_all_that_is_joined_by_their_keys() {
+    let plans = cut_under(without_broadcast(board_config(3)), HAVING, Grain::FINE).await;
+    let [a, b] = reduced(&plans)[..] else { panic!("{plans:#?}") };
+    let by = a.reduced_by().unwrap();
+    let groups = plans.stage(by).unwrap().display();
+    assert!(groups.contains("FilterExec: sum(t.k)") && !groups.contains("Join"), "{groups}");
+    assert_eq!((b.reduced_by(), &a.inputs, &b.inputs), (Some(by), &vec![by], &vec![by]));
+    assert!(a.display().contains("on=[(v@0, id@0)]") && b.display().contains("on=[(v@0, id@0)]"));
+    let join = plans.stages.iter().find(|stage| stage.inputs.contains(&a.id)).unwrap();
+    assert_eq!(join.inputs, [by, a.id, b.id]);
+    let plans = cut_under(without_broadcast(board_config(3)), HAVING, Grain::default()).await;
+    assert!(reduced(&plans).is_empty(), "60 000 rows are dealt faster than a stage waits: {plans:#?}");
+}
+
 #[tokio::test]
 async fn what_must_see_every_row_is_not_reduced() {
     for sql in [
         "SELECT t.id, big.h FROM t FULL JOIN big ON t.v = big.id",
         "SELECT count(*) FROM t WHERE v NOT IN (SELECT k FROM big)",
+        "SELECT a.id, b.id FROM big a RIGHT JOIN big b ON a.id = b.id LEFT JOIN (SELECT v FROM t GROUP BY v HAVING sum(k) > 9) g ON g.v = a.id WHERE g.v IS NULL OR g.v > 1",
         "SELECT count(*) FROM (SELECT k, count(*) c FROM t GROUP BY k) a LEFT JOIN (SELECT k, count(*) c FROM big GROUP BY k) b ON a.k = b.k",
     ] {
         let plans = cut(sql, Grain::FINE).await;

@@ -93,6 +93,12 @@ const STATEMENTS: &[&str] = &[
     "SELECT a.h, b.id FROM big a JOIN big b ON a.id = b.id + 1",
     // The keys of u are those of b.id; taken for those of a.id, which lie apart in files, they leave a third of the rows.
     "SELECT a.id, a.v, b.id FROM t a JOIN big b ON a.k = b.k JOIN u c ON c.w = b.id",
+    "SELECT t.k, t.v, count(*) FROM t, big b WHERE t.v IN (SELECT id FROM big GROUP BY id HAVING sum(k) > 900) AND t.v = b.id GROUP BY t.k, t.v",
+    "SELECT a.id, b.h, c.id FROM t a JOIN (SELECT v, count(*) c FROM t GROUP BY v HAVING count(*) > 3) g ON a.v = g.v JOIN big b ON b.id = g.v LEFT JOIN big c ON c.k = a.v",
+    "SELECT a.id, b.id FROM t a JOIN (SELECT v, k, count(*) c FROM t GROUP BY v, k HAVING count(*) > 1) g ON a.v = g.v AND a.k = g.k JOIN big b ON b.k = a.k AND b.id = g.v",
+    "SELECT count(*) FROM big b WHERE EXISTS (SELECT 1 FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g WHERE g.v = b.id AND g.m < b.k)",
+    "SELECT count(*) FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g WHERE NOT EXISTS (SELECT 1 FROM big b WHERE g.v = b.id AND g.m < b.k)",
+    "SELECT g.v, b.id FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g LEFT JOIN big b ON g.v IS NOT DISTINCT FROM b.k",
     "SELECT a.id, b.id, c.id FROM t a JOIN big b ON a.k = b.k JOIN t c ON c.id = b.id WHERE c.id < 9 AND a.v > 1",
 ];
 
@@ -160,7 +166,7 @@ fn broadcasts(config: &SessionConfig) -> bool {
 }
 
 /// No join side is small enough to be sent whole, but where a join is right in no other way.
-fn without_broadcast(config: SessionConfig) -> SessionConfig {
+pub(super) fn without_broadcast(config: SessionConfig) -> SessionConfig {
     config
         .set_usize("ballista.optimizer.broadcast_join_threshold_bytes", 1)
         .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", 0)
