@@ -6,13 +6,16 @@ use std::{
 };
 
 use apiary_bucket::layout;
-use apiary_core::Clock;
+use apiary_core::{Clock, ManualClock};
 use apiary_faults::{Fault as StoreFault, FaultStore, Op, Rule};
 use futures::future::join_all;
 use object_store::memory::InMemory;
 
 use super::{
-    super::{committing::FrameProposal, line::choose},
+    super::{
+        committing::FrameProposal,
+        line::{choose, linger},
+    },
     lab::{Lab, Rows, partition, word},
     *,
 };
@@ -218,6 +221,42 @@ async fn who_left_a_flight_that_ends_early_is_told_nothing_before_its_fence_was_
             assert!(fence == "there" || error.to_string().contains("00000000000000000001.json"), "{what}");
         }
     }
+}
+
+#[test]
+fn a_gate_stays_open_for_a_part_of_what_a_put_took_if_there_was_company() {
+    let after = |members, ms| linger(members, Duration::from_millis(ms)).map(|moment| moment.as_micros());
+    assert_eq!([after(0, 32), after(1, 32), after(2, 32), after(256, 32)], [None, None, Some(2000), Some(2000)]);
+    assert_eq!(
+        [after(9, 15), after(9, 16), after(9, 160), after(9, 600_000)],
+        [None, Some(1000), Some(10_000), Some(10_000)]
+    );
+}
+
+/// Every request takes 20 ms. A writer makes its rows in 2, uploads them, commits them, and begins again; four groups of
+/// writers began one flight apart, so that a flight takes off whenever another has landed.
+#[tokio::test]
+async fn writers_who_come_back_catch_the_flight_that_takes_off_as_they_come() {
+    let (own, request) = (Duration::from_millis(2), Duration::from_millis(20));
+    let clock = ManualClock::new();
+    let store = FaultStore::new(Arc::new(InMemory::new()), 7, Arc::new(clock.clone()));
+    let lab =
+        Lab::new(Bucket::over(Arc::new(store.clone()), Arc::new(clock.clone()), Arc::new(SeededRng::new(7)))).await;
+    let base = lab.frames.snapshot(&lab.frame).await.unwrap();
+    store.latency(request);
+    let rounds = 10;
+    let writer = async |n: u64| {
+        clock.sleep(request * (n % 4) as u32).await;
+        for round in 0..rounds {
+            clock.sleep(own + request).await;
+            let row = 100 * round + n;
+            assert_eq!(word(&lab.commit(&base, lab.append(id(row), ("a", row))).await), "commit");
+        }
+    };
+    clock.run(join_all((1..=12).map(writer))).await;
+    // In three flights a round: 64 ms and what the gate takes. In four, and it was four: 80 ms and more.
+    let each = clock.monotonic() / rounds as u32;
+    assert!(each < Duration::from_millis(75), "{each:?} a round");
 }
 
 #[test]
