@@ -24,8 +24,9 @@
 //! are made where they are needed, in the stage of the join, when all that could have been left out was dealt out. So
 //! where such a join has a large side they get a stage of their own ([`apart`]), whose size tells.
 //!
-//! Several joins by one key stand in one stage, the left side of one being another. There the groups reduce whatever
-//! is joined by that key ([`origins`]): what has no partner among them has none in what was joined with them.
+//! And several joins by one key may stand in one stage, a side of one being another. There whatever was dealt on the
+//! left reduces whatever was dealt on the right ([`origins`]): what has no partner in it has none in what was joined with
+//! it.
 //!
 //! ```text
 //!   Join (k)                                   stage 2   groups, filtered
@@ -69,29 +70,43 @@ use super::{
 /// Most bytes that a small side may have written: every task of the large side's stage reads them.
 pub(super) const REDUCING_BYTES_MAX: u64 = 16 << 20;
 
-/// Whether each join of a plan, by what it says of itself, is worth it: for each of its [`origins`] on the right. One of
-/// two that say the same is enough to say no.
-pub(super) type Worth = HashMap<String, Vec<bool>>;
+/// What is worth it in each join of a plan, by what the join says of itself: for each of the origins of its keys on the
+/// right, which of those on the left should reduce it. One of two that say the same is enough to say no.
+pub(super) type Worth = HashMap<String, Vec<Option<usize>>>;
 
-/// The joins of a plan that is to be cut, and what is much larger on their right side than what would reduce it.
+/// What in the joins of a plan that is to be cut is much larger than what would reduce it.
 pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
     let mut worth = Worth::new();
     let mut plans = vec![plan];
     while let Some(plan) = plans.pop() {
         if let Some(join) = plan.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join)) {
-            let small = if groups_of(join, dealt_groups).is_some() { Some(0) } else { rows(join.left()) };
-            let large = large_of(join, |plan| plan.is::<RepartitionExec>());
-            let of_join = large.iter().map(|(large, _)| grain.is_worth_reducing(small, rows(large))).collect();
+            let of_join = worth_of(join, grain);
             match worth.entry(name_of(join)) {
                 Entry::Vacant(place) => drop(place.insert(of_join)),
-                Entry::Occupied(mut of_another) => {
-                    of_another.get_mut().iter_mut().zip(of_join).for_each(|(worth, too)| *worth &= too);
+                Entry::Occupied(of_another) => {
+                    let both = of_another.into_mut().iter_mut().zip(of_join);
+                    both.filter(|(worth, too)| **worth != *too).for_each(|(worth, _)| *worth = None);
                 }
             }
         }
         plans.extend(plan.children().into_iter().map(AsRef::as_ref));
     }
     worth
+}
+
+fn worth_of(join: &HashJoinExec, grain: &Grain) -> Vec<Option<usize>> {
+    let [left, right] = origins_of(join, |plan| plan.is::<RepartitionExec>());
+    // Of filtered groups nobody knows how many there are; that they are few is what is worth a try.
+    let expected = |(at, (plan, _)): (usize, &Origin)| match are_dealt_groups(plan) {
+        true => (Some(0), at),
+        false => (rows(plan), at),
+    };
+    let smallest = left.iter().enumerate().map(expected).min_by_key(|(rows, _)| rows.unwrap_or(usize::MAX));
+    let reduced_by = |(large, _): &Origin| {
+        let (small, at) = smallest?;
+        grain.is_worth_reducing(small, rows(large)).then_some(at)
+    };
+    right.iter().map(reduced_by).collect()
 }
 
 fn rows(side: &Arc<dyn ExecutionPlan>) -> Option<usize> {
@@ -103,8 +118,10 @@ pub(super) fn apart(plan: Arc<dyn ExecutionPlan>, grain: &Grain) -> Result<Arc<d
     let deal = |node: Arc<dyn ExecutionPlan>| {
         let join = node.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join));
         let is_worth_it = |large: &(_, _)| grain.is_worth_reducing(Some(0), rows(&large.0));
-        let is_larger =
-            |join: &&HashJoinExec| large_of(join, |plan| plan.is::<RepartitionExec>()).iter().any(is_worth_it);
+        let is_larger = |join: &&HashJoinExec| {
+            let [_, right] = origins_of(join, |plan| plan.is::<RepartitionExec>());
+            right.iter().any(is_worth_it)
+        };
         let join = join.filter(|join| are_filtered_groups(join.left().as_ref())).filter(is_larger);
         let Some(join) = join else { return Ok(Transformed::no(node)) };
         let keys = join.on().iter().map(|(left, _)| Arc::clone(left)).collect();
@@ -125,30 +142,24 @@ fn are_filtered_groups(plan: &dyn ExecutionPlan) -> bool {
     }
 }
 
-/// Filtered groups before they are dealt.
-fn dealt_groups(plan: &Arc<dyn ExecutionPlan>) -> bool {
+fn are_dealt_groups(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.downcast_ref::<RepartitionExec>().is_some_and(|deal| are_filtered_groups(deal.input().as_ref()))
 }
 
 /// A node that deals rows, or reads what was dealt, and columns of it.
 type Origin = (Arc<dyn ExecutionPlan>, Vec<usize>);
 
-/// The filtered groups (`are_groups` says whether a node is such) among which all keys are that the rows of a join's left
-/// side can have.
-fn groups_of(join: &HashJoinExec, are_groups: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> Option<Origin> {
-    let keys = join.on().iter().map(|(left, _)| column_of(left)).collect::<Option<Vec<_>>>()?;
-    let mut groups = Vec::new();
-    origins(join.left(), keys, &are_groups, &mut groups);
-    groups.into_iter().next()
-}
-
-/// What is dealt (`is_dealt` says whether by a node) of the right side of a join, and has its keys.
-fn large_of(join: &HashJoinExec, is_dealt: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> Vec<Origin> {
-    let mut large = Vec::new();
-    if let Some(keys) = join.on().iter().map(|(_, right)| column_of(right)).collect() {
-        origins(join.right(), keys, &is_dealt, &mut large);
-    }
-    large
+/// Where the keys of a join come from, on its left and on its right; `is_dealt` says of a node whether it deals rows.
+fn origins_of(join: &HashJoinExec, is_dealt: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> [Vec<Origin>; 2] {
+    let (left, right): (Vec<_>, Vec<_>) =
+        join.on().iter().map(|(left, right)| (column_of(left), column_of(right))).unzip();
+    [(join.left(), left), (join.right(), right)].map(|(side, keys)| {
+        let mut found = Vec::new();
+        if let Some(keys) = keys.into_iter().collect() {
+            origins(side, keys, &is_dealt, &mut found);
+        }
+        found
+    })
 }
 
 fn column_of(expr: &Arc<dyn PhysicalExpr>) -> Option<usize> {
@@ -220,10 +231,13 @@ pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
         let mut joins = Vec::new();
         dealt_joins(&stages[at].plan, &mut joins);
         for join in joins.iter().filter_map(|join| join.downcast_ref::<HashJoinExec>()) {
-            let large = large_of(join, |plan| dealt(plan, &stages).is_some());
-            let is_worth_it = worth.get(&name_of(join)).cloned().unwrap_or_default();
-            for (large, _) in large.into_iter().zip(is_worth_it).filter(|(_, is_worth_it)| *is_worth_it) {
-                if let Some((large, reduced)) = reduced(join, &large, &stages)? {
+            let Some(worth) = worth.get(&name_of(join)) else { continue };
+            let [left, right] = origins_of(join, |plan| dealt(plan, &stages).is_some());
+            for (large, small) in right.iter().zip(worth) {
+                let small = small.and_then(|small| left.get(small));
+                if let Some((large, reduced)) =
+                    small.map(|small| reduced(join, small, large, &stages)).transpose()?.flatten()
+                {
                     stages[large] = reduced;
                 }
             }
@@ -240,11 +254,15 @@ fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionP
     plan.children().into_iter().for_each(|child| dealt_joins(child, found));
 }
 
-/// The stage that dealt something on a join's right side, by its place, with only those rows that find something on the
-/// left; nothing if that stage is not the join's alone, or does not come after the one that reduces it.
-fn reduced(join: &HashJoinExec, (read, columns): &Origin, stages: &[Cut]) -> Result<Option<(usize, Cut)>> {
-    let Some((reducing, keys)) = reducing(join, stages) else { return Ok(None) };
-    let (Some(small), Some(large)) = (dealt(&reducing, stages), dealt(read, stages)) else { return Ok(None) };
+/// The stage that dealt something on a join's right side, by its place, with only those rows that find something in what
+/// was dealt on the left; nothing if that stage is not the join's alone, or does not come after the one that reduces it.
+fn reduced(
+    join: &HashJoinExec,
+    (reducing, keys): &Origin,
+    (read, columns): &Origin,
+    stages: &[Cut],
+) -> Result<Option<(usize, Cut)>> {
+    let (Some(small), Some(large)) = (dealt(reducing, stages), dealt(read, stages)) else { return Ok(None) };
     let stage = &stages[large];
     let writer = stage.plan.downcast_ref::<SortShuffleWriterExec>();
     let is_free = small < large && stage.reduced_by.is_none() && readers(stage.id, stages)?.len() == 1;
@@ -265,15 +283,6 @@ fn reduced(join: &HashJoinExec, (read, columns): &Origin, stages: &[Cut]) -> Res
         .build_exec()?;
     let plan = replace_children_if_necessary(Arc::clone(&stage.plan), vec![kept])?;
     Ok(Some((large, Cut { id: stage.id, plan, reduced_by: Some(id) })))
-}
-
-/// What reads the rows that reduce a join's right side, and its keys there: filtered groups, or the left side.
-fn reducing(join: &HashJoinExec, stages: &[Cut]) -> Option<Origin> {
-    let body = |at: usize| stages[at].plan.children().first().map(|body| are_filtered_groups(body.as_ref()));
-    groups_of(join, |plan| dealt(plan, stages).and_then(body).unwrap_or(false)).or_else(|| {
-        let keys = join.on().iter().map(|(left, _)| column_of(left)).collect::<Option<_>>()?;
-        Some((Arc::clone(join.left()), keys))
-    })
 }
 
 /// The stage, by its place, of which a node reads the part that was dealt to its task.
