@@ -4,13 +4,14 @@ use std::{
     fs::{File, Metadata},
     io::{self, ErrorKind},
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
 use object_store::{GetOptions, ObjectMeta, Result, path::Path};
+use rustix::{buffer::spare_capacity, io::Errno};
 
 use super::{faults, once, place::Place};
 
@@ -105,20 +106,19 @@ fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     runs
 }
 
-/// Bytes `range` of a file, fewer at its end.
+/// Bytes `range` of a file, fewer at its end. Into memory that nobody wrote zeros to before.
 fn read_at(file: &File, range: Range<u64>) -> io::Result<Bytes> {
     let length = usize::try_from(range.end - range.start).map_err(io::Error::other)?;
-    let mut body = vec![0; length];
-    let mut read = 0;
-    while read < length {
-        match file.read_at(&mut body[read..], range.start + read as u64) {
+    let mut body = Vec::with_capacity(length);
+    while body.len() < length {
+        let at = range.start + body.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut body), at) {
             Ok(0) => break,
-            Ok(n) => read += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    body.truncate(read);
+    body.truncate(length);
     Ok(Bytes::from(body))
 }
 
