@@ -20,7 +20,7 @@
 
 mod fold;
 mod prepare;
-mod reduce;
+pub(crate) mod reduce;
 pub(crate) mod sizing;
 
 use std::{collections::HashMap, sync::Arc};
@@ -153,7 +153,7 @@ impl StagePlans {
         let find = |id| self.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")));
         let stage = find(id)?;
         let mut plan = Arc::clone(&stage.plan);
-        if stage.reduced_by.is_some_and(|by| written_by(by, locations) > reduce::REDUCING_BYTES_MAX) {
+        if stage.reduced_by.is_some_and(|by| written_by(by, locations) > reduce::reducing_bytes_max(stage.scan_bytes)) {
             plan = reduce::without(&plan)?;
         }
         for inner in folded.iter().rev() {
@@ -256,27 +256,45 @@ pub fn split(
     check_leaves(plan.as_ref())?;
     let plan = prepare::prepare(Arc::clone(plan), options).map_err(cannot_cut)?;
     let plan = merge_joins::instead_of_large(plan, chamber_bytes).map_err(cannot_cut)?;
-    let plan = reduce::apart(plan, &grain).map_err(cannot_cut)?;
-    let schema = plain_schema(&plan.schema());
     let job = JobId::new(query.to_string());
+    let apart = reduce::apart(Arc::clone(&plan), &grain).map_err(cannot_cut)?;
+    let stages = match cut(apart.data, options, &job, names, grain) {
+        // What stands above may rely on what is known of the groups where they are made.
+        Err(EngineError::CannotCut(why)) if apart.transformed => {
+            tracing::debug!(%query, why, "filtered groups stay where they are");
+            cut(Arc::clone(&plan), options, &job, names, grain)?
+        }
+        stages => stages?,
+    };
+    let (schema, ordered) = (plain_schema(&plan.schema()), stages.last().is_some_and(StagePlan::is_ordered));
+    let plans = StagePlans { stages, schema, ordered, settings: config::differences(options), grain };
+    check_size(&plans)?;
+    Ok(plans)
+}
+
+/// The stages of a plan that is fit to be cut.
+fn cut(
+    plan: Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+    job: &JobId,
+    names: &FrameNames,
+    grain: Grain,
+) -> Result<Vec<StagePlan>> {
     let largest = prepare::largest_broadcast(plan.as_ref(), config::broadcast_bytes_max(options));
     let worth = reduce::worthwhile(plan.as_ref(), &grain);
     let (cutting, meant) = (config::broadcasting(options, largest)?, prepare::broadcasts([&plan]));
-    let cut = DefaultDistributedPlanner::new().plan_query_stages(&job, plan, &cutting).map_err(cannot_cut)?;
+    let cut = DefaultDistributedPlanner::new().plan_query_stages(job, plan, &cutting).map_err(cannot_cut)?;
     let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as _, reduced_by: None });
     let cut: Vec<Cut> = cut.collect();
     prepare::check_broadcasts(&meant, &prepare::broadcasts(cut.iter().map(|stage| &stage.plan))).map_err(cannot_cut)?;
-    let cut = reduce::reduce(fold::fold(cut, &job, &grain).map_err(cannot_cut)?, &worth).map_err(cannot_cut)?;
+    let cut = reduce::reduce(fold::fold(cut, job, &grain).map_err(cannot_cut)?, &worth).map_err(cannot_cut)?;
     let stages = cut.into_iter().map(|cut| StagePlan::new(cut, names));
     let stages = stages.collect::<Result<Vec<_>>>()?;
     for stage in &stages {
         check_leaves(stage.plan.as_ref())?;
         prepare::check(&stage.plan).map_err(cannot_cut)?;
     }
-    let ordered = stages.last().is_some_and(StagePlan::is_ordered);
-    let plans = StagePlans { stages, schema, ordered, settings: config::differences(options), grain };
-    check_size(&plans)?;
-    Ok(plans)
+    Ok(stages)
 }
 
 /// Bytes that a stage wrote.

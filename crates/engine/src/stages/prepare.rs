@@ -115,9 +115,13 @@ fn part_collected_join(
         Ok::<_, datafusion::error::DataFusionError>(Arc::new(parted) as Arc<dyn ExecutionPlan>)
     };
     let sides = vec![part(join.left(), left)?, part(join.right(), right)?];
-    let parted =
-        join.builder().with_partition_mode(PartitionMode::Partitioned).with_new_children(sides)?.build_exec()?;
-    Ok(Transformed::yes(parted))
+    let parted = join.builder().with_partition_mode(PartitionMode::Partitioned).with_new_children(sides)?;
+    let parted = parted.with_fetch(None).build_exec()?;
+    // Each part would give as many rows as were wanted of all together.
+    Ok(Transformed::yes(match join.fetch() {
+        Some(fetch) => Arc::new(GlobalLimitExec::new(Arc::new(CoalescePartitionsExec::new(parted)), 0, Some(fetch))),
+        None => parted,
+    }))
 }
 
 /// What stands under a side's gathering, which parting makes needless.

@@ -22,7 +22,8 @@
 //!
 //! Of groups that are filtered (`HAVING sum(x) > 300`) nobody expects anything: it may be all of them, or three. They
 //! are made where they are needed, in the stage of the join, when all that could have been left out was dealt out. So
-//! where such a join has a large side they get a stage of their own ([`apart`]), whose size tells.
+//! where such a join has a large side they get a stage of their own ([`apart`]), whose size tells. The price, if they
+//! are many after all: they are written and read once more, and the large side waited for them in vain.
 //!
 //! And several joins by one key may stand in one stage, a side of one being another. There whatever was dealt on the
 //! left reduces whatever was dealt on the right ([`origins`]): what has no partner in it has none in what was joined with
@@ -67,11 +68,22 @@ use super::{
     sizing::Grain,
 };
 
-/// Most bytes that a small side may have written: every task of the large side's stage reads them.
-pub(super) const REDUCING_BYTES_MAX: u64 = 16 << 20;
+/// What a small side may have written in any case: every task of the large side's stage reads it.
+const REDUCING_BYTES: u64 = 16 << 20;
+
+/// What it may have written beside a large side of any size: every task of that has it in its chamber.
+const REDUCING_BYTES_MAX: u64 = 48 << 20;
+
+/// A side that reads so many times as many bytes of cells is worth reading the small one for.
+const REDUCED_SHARE: u64 = 8;
+
+/// Most bytes that a small side may have written to reduce one that reads so many.
+pub(crate) fn reducing_bytes_max(large: u64) -> u64 {
+    (large / REDUCED_SHARE).clamp(REDUCING_BYTES, REDUCING_BYTES_MAX)
+}
 
 /// What is worth it in each join of a plan, by what the join says of itself: for each of the origins of its keys on the
-/// right, which of those on the left should reduce it. One of two that say the same is enough to say no.
+/// right, which of those on the left should reduce it; of two joins that say the same of themselves, what both agree on.
 pub(super) type Worth = HashMap<String, Vec<Option<usize>>>;
 
 /// What in the joins of a plan that is to be cut is much larger than what would reduce it.
@@ -96,7 +108,7 @@ pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
 
 fn worth_of(join: &HashJoinExec, grain: &Grain) -> Vec<Option<usize>> {
     let [left, right] = origins_of(join, |plan| plan.is::<RepartitionExec>());
-    // Of filtered groups nobody knows how many there are; that they are few is what is worth a try.
+    // How many filtered groups there are is a guess; that they are few is what is worth a try.
     let expected = |(at, (plan, _)): (usize, &Origin)| match are_dealt_groups(plan) {
         true => (Some(0), at),
         false => (rows(plan), at),
@@ -114,7 +126,7 @@ fn rows(side: &Arc<dyn ExecutionPlan>) -> Option<usize> {
 }
 
 /// The plan with filtered groups dealt out, so that they get a stage of their own, where they can reduce a large side.
-pub(super) fn apart(plan: Arc<dyn ExecutionPlan>, grain: &Grain) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn apart(plan: Arc<dyn ExecutionPlan>, grain: &Grain) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
     let deal = |node: Arc<dyn ExecutionPlan>| {
         let join = node.downcast_ref::<HashJoinExec>().filter(|join| can_be_reduced(join));
         let is_worth_it = |large: &(_, _)| grain.is_worth_reducing(Some(0), rows(&large.0));
@@ -130,7 +142,7 @@ pub(super) fn apart(plan: Arc<dyn ExecutionPlan>, grain: &Grain) -> Result<Arc<d
         let right = Arc::clone(join.right());
         replace_children_if_necessary(node, vec![dealt, right]).map(Transformed::yes)
     };
-    Ok(plan.transform_up(deal)?.data)
+    plan.transform_up(deal)
 }
 
 /// Whether a plan filters groups, and does nothing else with them.
@@ -185,8 +197,8 @@ fn origins(
     }
 }
 
-/// The sides of a join in which every value is that its rows have in `columns` (of what the join makes before it leaves
-/// columns out), and the columns there.
+/// The sides of a join in which the values occur that its rows have in `columns` (of what the join makes before it leaves
+/// columns out), and where they stand there.
 fn sides_of<'a>(join: &'a HashJoinExec, columns: &[usize]) -> Vec<(&'a Arc<dyn ExecutionPlan>, Vec<usize>)> {
     use JoinType as T;
     let left_columns = join.left().schema().fields().len();
@@ -255,7 +267,8 @@ fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionP
 }
 
 /// The stage that dealt something on a join's right side, by its place, with only those rows that find something in what
-/// was dealt on the left; nothing if that stage is not the join's alone, or does not come after the one that reduces it.
+/// was dealt on the left; nothing if that stage is not the join's alone, does not come after the one that reduces it, is
+/// reduced already, or has keys of another type.
 fn reduced(
     join: &HashJoinExec,
     (reducing, keys): &Origin,

@@ -98,6 +98,11 @@ const STATEMENTS: &[&str] = &[
     "SELECT a.id, b.id FROM t a JOIN (SELECT v, k, count(*) c FROM t GROUP BY v, k HAVING count(*) > 1) g ON a.v = g.v AND a.k = g.k JOIN big b ON b.k = a.k AND b.id = g.v",
     "SELECT count(*) FROM big b WHERE EXISTS (SELECT 1 FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g WHERE g.v = b.id AND g.m < b.k)",
     "SELECT count(*) FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g WHERE NOT EXISTS (SELECT 1 FROM big b WHERE g.v = b.id AND g.m < b.k)",
+    "SELECT g.m, count(*) FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) = v) g JOIN big b ON g.v = b.id GROUP BY g.m",
+    "SELECT w, count(*) FROM (SELECT v, v AS w, max(k) m FROM t GROUP BY v HAVING max(k) > 1) g JOIN big b ON g.v = b.id GROUP BY w",
+    "SELECT count(*) FROM (SELECT a.k, b.w FROM u a LEFT JOIN (SELECT k, w FROM u ORDER BY w LIMIT 5) b ON a.k = b.k LIMIT 3)",
+    "SELECT count(*) FROM (SELECT a.k, b.w FROM (SELECT k, w FROM u ORDER BY w LIMIT 6) a LEFT JOIN (SELECT k, w FROM u ORDER BY w LIMIT 5) b ON a.k = b.k LIMIT 3)",
+    "SELECT count(*) FROM (SELECT b.w FROM (SELECT k, w FROM u ORDER BY w LIMIT 5) b RIGHT JOIN (SELECT k FROM t ORDER BY id LIMIT 90) a ON a.k = b.k LIMIT 7)",
     "SELECT g.v, b.id FROM (SELECT v, max(k) m FROM t GROUP BY v HAVING max(k) < 9) g LEFT JOIN big b ON g.v IS NOT DISTINCT FROM b.k",
     "SELECT a.id, b.id, c.id FROM t a JOIN big b ON a.k = b.k JOIN t c ON c.id = b.id WHERE c.id < 9 AND a.v > 1",
 ];

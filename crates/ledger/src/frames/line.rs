@@ -22,8 +22,8 @@
 //!   before the fence of the last one was looked for; each slot has its own look, so nothing is believed too early.
 //! - **The gate stays open for a moment** ([`linger`]) if the last flight had company. Those whom it brought back are
 //!   under way again: they upload a cell while the fence is looked for and the next flight is in the air, and would come
-//!   to the gate just after the one that follows took off, by the little that their own work takes. Without it every
-//!   round of such writers takes four flights instead of three. (PostgreSQL's `commit_delay` is the same thought.)
+//!   to the gate just after the one that follows took off, by the little that their own work takes. Without it a round
+//!   of such writers takes four flights instead of three. (PostgreSQL's `commit_delay` is the same thought.)
 //! - **The past** of the line, a few entries without their cells, is kept, for members whose base is older than the
 //!   last entry. A member older than that makes the flight begin at its base and read.
 //! - **Who goes away** takes nobody along. Flights and landings are tasks of the line's own: a caller that is dropped
@@ -80,7 +80,8 @@ const LINES_MAX: usize = 256;
 /// How long after its last entry a line still flies straight.
 const STRAIGHT_MAX: Duration = Duration::from_secs(10);
 
-/// The part of a put's time by which the next take-off is put off: a wait of half a put on average, a little longer.
+/// The part of a flight's time by which the next take-off is put off. Who comes at any moment waits for half a flight on
+/// average, so this is an eighth of that.
 const LINGER_SHARE: u32 = 16;
 
 /// What no timer can wait for exactly.
@@ -204,6 +205,11 @@ impl Line {
         Ok(!mem::replace(&mut state.flying, true))
     }
 
+    /// Whether as many wait as fly together.
+    fn is_full(&self) -> bool {
+        self.lock().waiting.len() >= MEMBERS_MAX
+    }
+
     /// Who flies next, and from where; `None` if nobody waits, and then nobody flies.
     fn take_off(&self, now: Moment) -> Option<TakeOff> {
         let mut state = self.lock();
@@ -314,17 +320,17 @@ async fn fly_all(frames: Frames, frame: FrameRecord, line: Arc<Line>) {
     let log = frames.log(&frame);
     let mut landing: Option<JoinHandle<()>> = None;
     while let Some(next) = line.take_off(Moment::now(clock.as_ref())) {
-        let (members, began) = (next.members.len(), clock.monotonic());
         // Never closed.
         let Ok(permit) = Arc::clone(&line.landings).acquire_owned().await else { break };
+        let (members, began) = (next.members.len(), clock.monotonic());
         let base = next.members.first().map(|member| Arc::clone(&member.mine.base));
         let mut flight = Flight::new(&log, Some(next.base), next.members);
         flight.catch_up(next.past.iter().map(|(version, entry)| (*version, entry.as_ref())));
         let flown = flight.fly(next.straight).await;
         let ended = Moment::now(clock.as_ref());
         line.note(&flown, ended);
-        let (frames, frame, log, line) = (frames.clone(), frame.clone(), log.clone(), Arc::clone(&line));
         let before = landing.take();
+        let (frames, frame, log, landed_on) = (frames.clone(), frame.clone(), log.clone(), Arc::clone(&line));
         landing = Some(frames.lines.tasks.clone().spawn(async move {
             let landed = flown.land(&log).await;
             if let Some(before) = before {
@@ -335,12 +341,13 @@ async fn fly_all(frames: Frames, frame: FrameRecord, line: Arc<Line>) {
                 frames.learn(&log, &base, &landed.read);
             }
             if landed.cleaned {
-                line.forget();
+                landed_on.forget();
             }
             frames.answer_all(&frame, landed.answers).await;
             drop(permit);
         }));
-        if let Some(moment) = linger(members, ended.monotonic.saturating_sub(began)) {
+        let moment = linger(members, ended.monotonic.saturating_sub(began));
+        if let Some(moment) = moment.filter(|_| !line.is_full()) {
             clock.sleep(moment).await;
         }
     }
