@@ -20,7 +20,7 @@
 
 mod fold;
 mod prepare;
-pub(crate) mod reduce;
+mod reduce;
 pub(crate) mod sizing;
 
 use std::{collections::HashMap, sync::Arc};

@@ -78,7 +78,7 @@ const REDUCING_BYTES_MAX: u64 = 48 << 20;
 const REDUCED_SHARE: u64 = 8;
 
 /// Most bytes that a small side may have written to reduce one that reads so many.
-pub(crate) fn reducing_bytes_max(large: u64) -> u64 {
+pub(super) fn reducing_bytes_max(large: u64) -> u64 {
     (large / REDUCED_SHARE).clamp(REDUCING_BYTES, REDUCING_BYTES_MAX)
 }
 
@@ -311,4 +311,15 @@ pub(super) fn without(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
         return internal_err!("a stage is said to be reduced and is not");
     };
     replace_children_if_necessary(Arc::clone(plan), vec![Arc::clone(kept.right())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_more_may_be_reduced_by_more() {
+        let mib = |bytes: u64| reducing_bytes_max(bytes << 20) >> 20;
+        assert_eq!([mib(0), mib(128), mib(256), mib(384), mib(100_000)], [16, 16, 32, 48, 48]);
+    }
 }

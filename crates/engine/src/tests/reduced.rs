@@ -17,7 +17,7 @@ use datafusion::{
 use super::{colony::Colony, statements::without_broadcast};
 use crate::{
     Grain, StagePlans, board_config,
-    stages::{Locations, StagePlan, reduce::reducing_bytes_max},
+    stages::{Locations, StagePlan},
 };
 
 const EXISTS: &str = "SELECT count(*) FROM t WHERE EXISTS (SELECT 1 FROM big WHERE big.id = t.v AND big.k <> t.k)";
@@ -105,12 +105,6 @@ async fn groups_that_are_filtered_have_a_stage_of_their_own_and_reduce_all_that_
     assert_eq!(join.inputs, [by, a.id, b.id]);
     let plans = cut_under(without_broadcast(board_config(3)), HAVING, Grain::default()).await;
     assert!(reduced(&plans).is_empty(), "60 000 rows are dealt faster than a stage waits: {plans:#?}");
-}
-
-#[test]
-fn what_reads_more_may_be_reduced_by_more() {
-    let mib = |bytes: u64| reducing_bytes_max(bytes << 20) >> 20;
-    assert_eq!([mib(0), mib(128), mib(256), mib(384), mib(100_000)], [16, 16, 32, 48, 48]);
 }
 
 #[tokio::test]
