@@ -4,7 +4,8 @@ A colony of two coordinators and three workers, each a process of its own. In ea
 soon as the victim is in the middle of it (a worker that holds a live claim, the coordinator that drives it while
 somebody holds one) it is killed, or stopped as a machine that swaps or loses its network is. The client names both
 coordinators, asks once, and must get the rows that the same query has in peace; `test_tpch.py` holds those against
-DuckDB. At the end nothing of any query is left in the bucket.
+DuckDB. At the end nothing of any query is left in the bucket. The wall clocks of every second node, and of those that take
+the place of the dead, jump by up to 400 days each second.
 
 `APIARY_CHAOS_ROUNDS=50` runs fifty rounds; a round's number is its seed.
 """
@@ -40,6 +41,8 @@ TASK_DELAY_MS = 400
 SWEEP_AGE_MS = 15_000
 ANSWER_SECONDS_MAX = 150.0
 SWEPT_SECONDS_MAX = 90.0
+# By how many days a wall clock is wrong, to either side and each second anew.
+CLOCK = {"APIARY_FAILPOINT_CLOCK_DAYS": "400"}
 # What a worker that is gone may cost besides the query's own time, noticed by its broken stream or, at the latest, by its
 # silence.
 WORKER_SECONDS_MAX = 30.0
@@ -102,9 +105,14 @@ class Chaos:
     def replace(self, node: Node) -> None:
         """Another machine in the place of one that died."""
         pool = self.workers if node in self.workers else self.coordinators
-        new = self.colony.start(*start_of(pool is self.workers, number=pool.index(node)))
+        new = self.colony.start(*start_of(pool is self.workers, number=pool.index(node)), **CLOCK)
         pool[pool.index(node)] = new
         self.colony.coordinator = self.coordinators[0]
+
+    def days_off(self) -> list[float]:
+        """By how many days the clock of each node's last heartbeat was off from that of the store."""
+        beats = (self.board.parent / "_apiary" / "nodes").glob("*.json")
+        return [abs(json.loads(beat.read_text())["wall_ms"] / 1e3 - beat.stat().st_mtime) / 86400 for beat in beats]
 
     def leftovers(self) -> list[str]:
         # os.walk forgives folders that vanish meanwhile.
@@ -126,8 +134,9 @@ def chaos(tpch_bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     hooks = {"APIARY_FAILPOINT_TASK_DELAY_MS": str(TASK_DELAY_MS), "APIARY_FAILPOINT_SWEEP_AGE_MS": str(SWEEP_AGE_MS)}
     colony = Colony(tpch_bucket, tmp_path_factory.mktemp("chaos"), hooks)
     try:
-        coordinators = [colony.start(*start_of(False, n)) for n in range(2)]
-        workers = [colony.start(*start_of(True, n)) for n in range(3)]
+        clocks = [{}, CLOCK, {}]
+        coordinators = [colony.start(*start_of(False, n), **clocks[n]) for n in range(2)]
+        workers = [colony.start(*start_of(True, n), **clocks[n]) for n in range(3)]
         colony.wait(3)
         yield Chaos(colony, coordinators, workers)
     finally:
@@ -205,6 +214,7 @@ def test_every_way_hit_and_nothing_is_left(chaos: Chaos) -> None:
     if sum(chaos.hit.values()) < ROUNDS:
         pytest.skip("not every round ran")
     assert set(WAYS[:ROUNDS]) <= set(chaos.hit), chaos.hit
+    assert max(chaos.days_off()) > 1.0, "no clock was wrong"
     began = time.monotonic()
     while left := chaos.leftovers():
         assert time.monotonic() - began < SWEPT_SECONDS_MAX, f"orphans: {left[:20]}"

@@ -48,11 +48,25 @@ pub struct SystemClock;
 #[expect(clippy::disallowed_methods, reason = "this is the one file that reads time")]
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// `APIARY_FAILPOINT_CLOCK_DAYS`: the wall clock is wrong by up to so many days, and by others each second, for a test
+/// that holds us to its deciding nothing.
+static WRONG_BY: LazyLock<Option<u32>> =
+    LazyLock::new(|| std::env::var("APIARY_FAILPOINT_CLOCK_DAYS").ok()?.trim().parse().ok());
+
+/// By how many milliseconds a wall clock is wrong in that second: less than `days`, to either side.
+fn jump_ms(days: u32, second: u64) -> i64 {
+    // The steps of a full period of Knuth's generator: far apart, and the same each time.
+    let mixed = second.wrapping_add(1).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let range = i64::from(days) * 86_400_000;
+    (mixed >> 16) as i64 % range.max(1) - (mixed & 1) as i64 * range
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one file that reads time")]
 impl Clock for SystemClock {
     fn wall_ms(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        WRONG_BY.map_or(now, |days| now.saturating_add(jump_ms(days, self.monotonic().as_secs())).max(0))
     }
 
     fn monotonic(&self) -> Duration {
@@ -93,6 +107,17 @@ mod tests {
         let first = SystemClock.boottime();
         assert_eq!(first.is_some(), cfg!(target_os = "linux"));
         assert!(SystemClock.boottime() >= first);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_does_so_each_second_both_ways_and_within_its_days() {
+        let day = 86_400_000;
+        let jumps: Vec<i64> = (0..1000).map(|second| jump_ms(400, second)).collect();
+        assert!(jumps.iter().all(|jump| jump.abs() <= 400 * day));
+        let far = |ahead: i64| jumps.iter().filter(|jump| **jump * ahead > 100 * day).count();
+        assert!(far(1) > 200 && far(-1) > 200, "{} ahead, {} behind", far(1), far(-1));
+        assert!(jumps.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(jump_ms(0, 7), 0);
     }
 
     #[test]
