@@ -1,5 +1,6 @@
 //! The crate as its users see it: frames in a bucket in memory, statements in, rows and reports out.
 
+mod blooms;
 mod catalog;
 mod damage;
 mod errors;

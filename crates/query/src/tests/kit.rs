@@ -87,6 +87,24 @@ impl Colony {
         self.append(&record, txn, vec![cell]).await;
     }
 
+    /// A frame with one cell that another program may have written: `parquet`, with sums and a name put in.
+    pub(crate) async fn of_parquet(&self, path: &str, schema: &SchemaRef, parquet: Vec<u8>, stats: CellStats) {
+        let record = self.empty(path, schema, &[]).await;
+        let txn = TxnId::new(self.bucket.clock().as_ref(), self.bucket.rng().as_ref());
+        let body = bytes::Bytes::from(apiary_bucket::sums::with_sums(parquet, &txn, 0).unwrap());
+        self.bucket.put(&layout::cell(&record.folder, &txn, 0), body.clone()).await.unwrap();
+        let cell = CellFacts {
+            folder: record.folder.clone(),
+            id: CellId { txn, n: 0 },
+            size_bytes: body.len() as u64,
+            partition_values: Vec::new(),
+            stats,
+            sha256: apiary_cell::sha256_hex(&body),
+            modified_ms: 0,
+        };
+        self.append(&record, txn, vec![cell]).await;
+    }
+
     async fn empty(&self, path: &str, schema: &SchemaRef, by: &[String]) -> Arc<FrameRecord> {
         let path: FramePath = path.parse().unwrap();
         // They may be there.
