@@ -23,6 +23,7 @@
 //! * `build` puts together, and a projection on top gives the region's columns in their old order.
 //!
 //! * `reduce` is for groupings below a join: of the groups that nobody asks for none is made.
+//! * `filters` tells the physical plan's filters what they keep, for the choice of the side that is built.
 //!
 //! Rows never depend on it: every condition is applied once both its sides are there, equalities of columns are
 //! applied by their classes (a = b and b = c leave a = c to choose from), and an order that is not clearly cheaper
@@ -30,6 +31,7 @@
 
 mod build;
 mod estimate;
+pub(crate) mod filters;
 mod reduce;
 mod region;
 mod search;

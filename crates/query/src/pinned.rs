@@ -119,6 +119,9 @@ impl Pinned {
         if settings.plans_with(PlanStep::SharedBuilds) {
             builds::add_to(&mut rules, local);
         }
+        if settings.plans_with(PlanStep::FilterEstimates) {
+            order::filters::add_to(&mut rules);
+        }
         let ctx = SessionContext::new_with_state(
             SessionStateBuilder::new_with_default_features()
                 .with_config(config)

@@ -54,12 +54,15 @@ pub enum PlanStep {
     SemiJoins,
     /// The side of a join that is built is shared by all partitions, unless it is large.
     SharedBuilds,
+    /// Filters are told what share of their rows they keep.
+    FilterEstimates,
     /// Texts are read as views.
     TextViews,
 }
 
 impl PlanStep {
-    const ALL: [Self; 4] = [Self::JoinOrder, Self::SemiJoins, Self::SharedBuilds, Self::TextViews];
+    const ALL: [Self; 5] =
+        [Self::JoinOrder, Self::SemiJoins, Self::SharedBuilds, Self::FilterEstimates, Self::TextViews];
 
     /// The word that `SET plan_without` takes.
     #[must_use]
@@ -68,6 +71,7 @@ impl PlanStep {
             Self::JoinOrder => "join_order",
             Self::SemiJoins => "semi_joins",
             Self::SharedBuilds => "shared_builds",
+            Self::FilterEstimates => "filter_estimates",
             Self::TextViews => "text_views",
         }
     }
@@ -163,7 +167,10 @@ impl Settings {
                 let step = |word: &str| PlanStep::ALL.into_iter().find(|step| step.as_str() == word.trim());
                 let steps = value.split(',').map(step).collect::<Option<_>>();
                 self.plan_without = steps.ok_or_else(|| {
-                    refuse("join_order, semi_joins, shared_builds or text_views, or some of them with commas, or none")
+                    refuse(
+                        "join_order, semi_joins, shared_builds, filter_estimates or text_views, or some of them with \
+                         commas, or none",
+                    )
                 })?;
             }
         }
@@ -233,7 +240,8 @@ impl Settings {
                 name: "plan_without",
                 value: if self.plan_without.is_empty() { "none".to_owned() } else { self.steps_left_out() },
                 default: "none",
-                description: "steps of planning to leave out, to measure them: join_order, semi_joins, shared_builds",
+                description: "steps of planning to leave out, to measure them: join_order, semi_joins, shared_builds, \
+                              filter_estimates, text_views",
             },
         ]
     }

@@ -64,7 +64,7 @@ impl FrameTable {
 }
 
 /// The least distance between two different values, as [`as_number`] says them; `None`: there is none to speak of.
-fn step(data_type: &DataType) -> Option<f64> {
+pub(crate) fn step(data_type: &DataType) -> Option<f64> {
     match data_type {
         DataType::Boolean | DataType::Date32 => Some(1.0),
         data_type if data_type.is_integer() => Some(1.0),
