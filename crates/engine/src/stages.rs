@@ -72,8 +72,8 @@ pub struct StagePlan {
     /// The stage in words or SQL, for people.
     pub sql: String,
     plan: Arc<dyn ExecutionPlan>,
-    /// The input whose keys alone it keeps, unless that is large (see `reduce`).
-    reduced_by: Option<u32>,
+    /// The inputs of which the smallest is to reduce it: it keeps the keys that are there (see `reduce`).
+    reduced_by: Vec<u32>,
 }
 
 impl StagePlan {
@@ -84,14 +84,14 @@ impl StagePlan {
         inputs.dedup();
         let tasks = plan.children().first().map_or(1, |child| child.output_partitioning().partition_count());
         let (sql, scan_bytes) = (fragment_sql::describe(&plan, names), sizing::scan_bytes(plan.as_ref()));
-        let reduced_by = reduced_by.map(|id| id as u32);
+        let reduced_by = reduced_by.into_iter().map(|id| id as u32).collect();
         Ok(Self { id: id as u32, inputs, tasks: tasks as u32, scan_bytes, sql, plan, reduced_by })
     }
 
-    /// The input whose keys alone it keeps.
+    /// The inputs that could reduce it.
     #[cfg(test)]
-    pub(crate) fn reduced_by(&self) -> Option<u32> {
-        self.reduced_by
+    pub(crate) fn reduced_by(&self) -> &[u32] {
+        &self.reduced_by
     }
 
     /// Whether the rows of each partition have an order.
@@ -153,8 +153,9 @@ impl StagePlans {
         let find = |id| self.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")));
         let stage = find(id)?;
         let mut plan = Arc::clone(&stage.plan);
-        if stage.reduced_by.is_some_and(|by| written_by(by, locations) > reduce::reducing_bytes_max(stage.scan_bytes)) {
-            plan = reduce::without(&plan)?;
+        if !stage.reduced_by.is_empty() {
+            let written = |id| written_by(id, locations);
+            plan = reduce::by_the_smallest(&plan, &stage.reduced_by, stage.scan_bytes, written)?;
         }
         for inner in folded.iter().rev() {
             plan = fold::unfold(plan, *inner as usize, &find(*inner)?.plan)?;
@@ -181,7 +182,7 @@ impl StagePlans {
     pub fn encode(&self) -> Result<Bytes> {
         let entry = |stage: &StagePlan| {
             let plan = codec::encode_plan(Arc::clone(&stage.plan))?;
-            Ok(StageEntry { id: stage.id, plan, sql: stage.sql.clone(), reduced_by: stage.reduced_by.unwrap_or(0) })
+            Ok(StageEntry { id: stage.id, plan, sql: stage.sql.clone(), reduced_by: stage.reduced_by.clone() })
         };
         let file = StagesFile {
             format: StagesFile::FORMAT,
@@ -199,7 +200,7 @@ impl StagePlans {
         codec::check_version(&file.engine_version)?;
         let stage = |entry: StageEntry| {
             let plan = codec::decode_plan(&entry.plan, context)?;
-            let reduced_by = Some(entry.reduced_by as usize).filter(|id| *id > 0);
+            let reduced_by = entry.reduced_by.into_iter().map(|id| id as usize).collect();
             let cut = Cut { id: entry.id as usize, plan, reduced_by };
             let stage = StagePlan::new(cut, &FrameNames::default())?;
             Ok(StagePlan { sql: entry.sql, ..stage })
@@ -238,9 +239,8 @@ struct StageEntry {
     plan: Bytes,
     #[prost(string, tag = "3")]
     sql: String,
-    /// 0: none.
-    #[prost(uint32, tag = "4")]
-    reduced_by: u32,
+    #[prost(uint32, repeated, tag = "4")]
+    reduced_by: Vec<u32>,
 }
 
 /// Cuts `plan`, which was made under [`crate::board_config`]. [`EngineError::CannotCut`] says why it cannot be; the
@@ -284,7 +284,7 @@ fn cut(
     let worth = reduce::worthwhile(plan.as_ref(), &grain);
     let (cutting, meant) = (config::broadcasting(options, largest)?, prepare::broadcasts([&plan]));
     let cut = DefaultDistributedPlanner::new().plan_query_stages(job, plan, &cutting).map_err(cannot_cut)?;
-    let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as _, reduced_by: None });
+    let cut = cut.into_iter().map(|stage| Cut { id: stage.stage_id(), plan: stage as _, reduced_by: Vec::new() });
     let cut: Vec<Cut> = cut.collect();
     prepare::check_broadcasts(&meant, &prepare::broadcasts(cut.iter().map(|stage| &stage.plan))).map_err(cannot_cut)?;
     let cut = reduce::reduce(fold::fold(cut, job, &grain).map_err(cannot_cut)?, &worth).map_err(cannot_cut)?;

@@ -49,7 +49,7 @@ pub(super) struct Cut {
     pub(super) id: usize,
     pub(super) plan: Arc<dyn ExecutionPlan>,
     /// The stage that reduces it (see `reduce`).
-    pub(super) reduced_by: Option<usize>,
+    pub(super) reduced_by: Vec<usize>,
 }
 
 /// Fewer stages with the same answer, inputs first, counted from 1 again.
@@ -227,7 +227,7 @@ fn renumbered(stages: Vec<Cut>, job: &JobId) -> Result<Vec<Cut>> {
         None => Ok(Transformed::no(node)),
     };
     let rename = |stage: Cut| {
-        let reduced_by = stage.reduced_by.map(|id| ids[&id]);
+        let reduced_by = stage.reduced_by.iter().map(|id| ids[id]).collect();
         Ok(Cut { id: ids[&stage.id], plan: stage.plan.transform_up(anew)?.data, reduced_by })
     };
     stages.into_iter().map(rename).collect()

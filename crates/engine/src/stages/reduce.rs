@@ -17,8 +17,9 @@
 //! side wrote is read by both, from the same `done`. The price is that the large side's stage begins later.
 //!
 //! Which joins are worth it is asked when the plan is cut, of the rows that are expected ([`worthwhile`]). Once the
-//! small side is done its size is known: if it is not small after all, the semi-join is left out ([`without`]). Both are
-//! pure functions of the plan and of what is `done`, so whoever takes the query over decides the same.
+//! small side is done its size is known: if it is not small after all, the semi-join is left out; and where several
+//! small sides could do it, the one that is smallest does ([`by_the_smallest`]). Both are pure functions of the plan and
+//! of what is `done`, so whoever takes the query over decides the same.
 //!
 //! Of groups that are filtered (`HAVING sum(x) > 300`) nobody expects anything: it may be all of them, or three. They
 //! are made where they are needed, in the stage of the join, when all that could have been left out was dealt out. So
@@ -82,9 +83,12 @@ pub(super) fn reducing_bytes_max(large: u64) -> u64 {
     (large / REDUCED_SHARE).clamp(REDUCING_BYTES, REDUCING_BYTES_MAX)
 }
 
+/// Most stages that one waits for to be reduced by the smallest of them.
+const REDUCING_MAX: usize = 3;
+
 /// What is worth it in each join of a plan, by what the join says of itself: for each of the origins of its keys on the
-/// right, which of those on the left should reduce it; of two joins that say the same of themselves, what both agree on.
-pub(super) type Worth = HashMap<String, Vec<Option<usize>>>;
+/// right, which of those on the left could reduce it; of two joins that say the same of themselves, what both agree on.
+pub(super) type Worth = HashMap<String, Vec<Vec<usize>>>;
 
 /// What in the joins of a plan that is to be cut is much larger than what would reduce it.
 pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
@@ -97,7 +101,7 @@ pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
                 Entry::Vacant(place) => drop(place.insert(of_join)),
                 Entry::Occupied(of_another) => {
                     let both = of_another.into_mut().iter_mut().zip(of_join);
-                    both.filter(|(worth, too)| **worth != *too).for_each(|(worth, _)| *worth = None);
+                    both.for_each(|(worth, too)| worth.retain(|small| too.contains(small)));
                 }
             }
         }
@@ -106,17 +110,21 @@ pub(super) fn worthwhile(plan: &dyn ExecutionPlan, grain: &Grain) -> Worth {
     worth
 }
 
-fn worth_of(join: &HashJoinExec, grain: &Grain) -> Vec<Option<usize>> {
+fn worth_of(join: &HashJoinExec, grain: &Grain) -> Vec<Vec<usize>> {
     let [left, right] = origins_of(join, |plan| plan.is::<RepartitionExec>());
     // How many filtered groups there are is a guess; that they are few is what is worth a try.
     let expected = |(at, (plan, _)): (usize, &Origin)| match are_dealt_groups(plan) {
         true => (Some(0), at),
         false => (rows(plan), at),
     };
-    let smallest = left.iter().enumerate().map(expected).min_by_key(|(rows, _)| rows.unwrap_or(usize::MAX));
+    let mut smallest: Vec<_> = left.iter().enumerate().map(expected).collect();
+    smallest.sort_by_key(|(rows, _)| rows.unwrap_or(usize::MAX));
+    // What is small for sure is not worth waiting for others.
+    let is_enough = smallest.first().is_some_and(|(rows, _)| rows.is_some_and(|rows| rows < grain.reduce_rows_min));
+    smallest.truncate(if is_enough { 1 } else { REDUCING_MAX });
     let reduced_by = |(large, _): &Origin| {
-        let (small, at) = smallest?;
-        grain.is_worth_reducing(small, rows(large)).then_some(at)
+        let small = smallest.iter().filter(|(small, _)| grain.is_worth_reducing(*small, rows(large)));
+        small.map(|(_, at)| *at).collect()
     };
     right.iter().map(reduced_by).collect()
 }
@@ -246,10 +254,8 @@ pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
             let Some(worth) = worth.get(&name_of(join)) else { continue };
             let [left, right] = origins_of(join, |plan| dealt(plan, &stages).is_some());
             for (large, small) in right.iter().zip(worth) {
-                let small = small.and_then(|small| left.get(small));
-                if let Some((large, reduced)) =
-                    small.map(|small| reduced(join, small, large, &stages)).transpose()?.flatten()
-                {
+                let small: Vec<_> = small.iter().filter_map(|small| left.get(*small)).collect();
+                if let Some((large, reduced)) = reduced(join, &small, large, &stages)? {
                     stages[large] = reduced;
                 }
             }
@@ -266,36 +272,47 @@ fn dealt_joins(plan: &Arc<dyn ExecutionPlan>, found: &mut Vec<Arc<dyn ExecutionP
     plan.children().into_iter().for_each(|child| dealt_joins(child, found));
 }
 
-/// The stage that dealt something on a join's right side, by its place, with only those rows that find something in what
-/// was dealt on the left; nothing if that stage is not the join's alone, does not come after the one that reduces it, is
-/// reduced already, or has keys of another type.
+/// The stage that dealt something on a join's right side, by its place, with only those rows that find something in each of
+/// what was dealt on the left; nothing if that stage is not the join's alone or is reduced already, or if none of those on
+/// the left comes before it and has keys of its types.
 fn reduced(
     join: &HashJoinExec,
-    (reducing, keys): &Origin,
+    reducing: &[&Origin],
     (read, columns): &Origin,
     stages: &[Cut],
 ) -> Result<Option<(usize, Cut)>> {
-    let (Some(small), Some(large)) = (dealt(reducing, stages), dealt(read, stages)) else { return Ok(None) };
+    let Some(large) = dealt(read, stages) else { return Ok(None) };
     let stage = &stages[large];
     let writer = stage.plan.downcast_ref::<SortShuffleWriterExec>();
-    let is_free = small < large && stage.reduced_by.is_none() && readers(stage.id, stages)?.len() == 1;
+    let is_free = stage.reduced_by.is_empty() && readers(stage.id, stages)?.len() == 1;
     let (Some(writer), true) = (writer.map(|writer| writer.children()), is_free) else { return Ok(None) };
     let [body] = writer[..] else { return Ok(None) };
-    let (from, to) = (reducing.schema(), body.schema());
-    if keys.iter().zip(columns).any(|(key, column)| from.field(*key).data_type() != to.field(*column).data_type()) {
+    let (mut kept, mut reduced_by) = (Arc::clone(body), Vec::new());
+    for (small, keys) in reducing {
+        let Some(id) = dealt(small, stages).filter(|small| *small < large).map(|small| stages[small].id) else {
+            continue;
+        };
+        let (from, to) = (small.schema(), body.schema());
+        let pairs = || keys.iter().zip(columns);
+        let alike = pairs().all(|(key, column)| from.field(*key).data_type() == to.field(*column).data_type());
+        if !alike || reduced_by.contains(&id) {
+            continue;
+        }
+        let column = |schema: &SchemaRef, at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
+        let on = pairs().map(|(key, at)| (column(&from, *key), column(&to, *at))).collect();
+        let parts = small.output_partitioning().partition_count();
+        let small = Arc::new(UnresolvedShuffleExec::new_broadcast(id, from, parts));
+        kept = HashJoinExecBuilder::new(small, kept, on, JoinType::RightSemi)
+            .with_partition_mode(PartitionMode::CollectLeft)
+            .with_null_equality(join.null_equality())
+            .build_exec()?;
+        reduced_by.push(id);
+    }
+    if reduced_by.is_empty() {
         return Ok(None);
     }
-    let parts = reducing.output_partitioning().partition_count();
-    let column = |schema: &SchemaRef, at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
-    let on = keys.iter().zip(columns).map(|(key, at)| (column(&from, *key), column(&to, *at))).collect();
-    let id = stages[small].id;
-    let small = Arc::new(UnresolvedShuffleExec::new_broadcast(id, from, parts));
-    let kept = HashJoinExecBuilder::new(small, Arc::clone(body), on, JoinType::RightSemi)
-        .with_partition_mode(PartitionMode::CollectLeft)
-        .with_null_equality(join.null_equality())
-        .build_exec()?;
     let plan = replace_children_if_necessary(Arc::clone(&stage.plan), vec![kept])?;
-    Ok(Some((large, Cut { id: stage.id, plan, reduced_by: Some(id) })))
+    Ok(Some((large, Cut { id: stage.id, plan, reduced_by })))
 }
 
 /// The stage, by its place, of which a node reads the part that was dealt to its task.
@@ -304,13 +321,36 @@ fn dealt(node: &Arc<dyn ExecutionPlan>, stages: &[Cut]) -> Option<usize> {
     stages.iter().position(|stage| stage.id == read.stage_id)
 }
 
-/// A reduced stage's plan as it was.
-pub(super) fn without(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let kept = plan.children().first().and_then(|kept| kept.downcast_ref::<HashJoinExec>());
-    let Some(kept) = kept.filter(|kept| *kept.join_type() == JoinType::RightSemi) else {
-        return internal_err!("a stage is said to be reduced and is not");
+/// A reduced stage's plan with one of what could reduce it, the one that wrote least; with none if that is more than it may
+/// be beside the `scan_bytes` that the stage reads. `reduced_by` are those that could, in the order in which they were put
+/// in, and `written` says of a stage how many bytes it wrote.
+pub(super) fn by_the_smallest(
+    plan: &Arc<dyn ExecutionPlan>,
+    reduced_by: &[u32],
+    scan_bytes: u64,
+    written: impl Fn(u32) -> u64,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let smallest = reduced_by.iter().enumerate().min_by_key(|(_, id)| written(**id));
+    let smallest = smallest.filter(|(_, id)| written(**id) <= reducing_bytes_max(scan_bytes)).map(|(at, _)| at);
+    let [mut kept] = plan.children()[..] else { return internal_err!("a stage is said to be reduced and is not") };
+    let mut chosen = None;
+    for at in (0..reduced_by.len()).rev() {
+        let join = kept.downcast_ref::<HashJoinExec>().filter(|join| *join.join_type() == JoinType::RightSemi);
+        let Some(join) = join else { return internal_err!("a stage is said to be reduced and is not") };
+        if smallest == Some(at) {
+            chosen = Some(Arc::clone(kept));
+        }
+        kept = join.right();
+    }
+    let kept = match chosen {
+        Some(join) => {
+            let [small, _] = join.children()[..] else { return internal_err!("a join has two sides") };
+            let sides = vec![Arc::clone(small), Arc::clone(kept)];
+            replace_children_if_necessary(join, sides)?
+        }
+        None => Arc::clone(kept),
     };
-    replace_children_if_necessary(Arc::clone(plan), vec![Arc::clone(kept.right())])
+    replace_children_if_necessary(Arc::clone(plan), vec![kept])
 }
 
 #[cfg(test)]

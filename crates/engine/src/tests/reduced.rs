@@ -34,14 +34,14 @@ async fn cut_under(config: SessionConfig, sql: &str, grain: Grain) -> StagePlans
 }
 
 fn reduced(plans: &StagePlans) -> Vec<&StagePlan> {
-    plans.stages.iter().filter(|stage| stage.reduced_by().is_some()).collect()
+    plans.stages.iter().filter(|stage| !stage.reduced_by().is_empty()).collect()
 }
 
-/// What a stage does when the stage `by` has written so many bytes.
-fn resolved(plans: &StagePlans, id: u32, by: u32, bytes: u64) -> String {
-    let location = PartitionLocation {
+/// What a stage does when other stages have written so many bytes.
+fn resolved(plans: &StagePlans, id: u32, written: &[(u32, u64)]) -> String {
+    let location = |stage: u32, bytes: u64| PartitionLocation {
         map_partition_id: 0,
-        partition_id: PartitionId::new(&JobId::new("q".to_owned()), by as usize, 0),
+        partition_id: PartitionId::new(&JobId::new("q".to_owned()), stage as usize, 0),
         executor_meta: ExecutorMetadata {
             id: "n".to_owned(),
             host: "h".to_owned(),
@@ -54,7 +54,8 @@ fn resolved(plans: &StagePlans, id: u32, by: u32, bytes: u64) -> String {
         file_id: None,
         is_sort_shuffle: false,
     };
-    let locations = Locations::from([(by as usize, HashMap::from([(0, vec![location])]))]);
+    let stage = |(stage, bytes): &(u32, u64)| (*stage as usize, HashMap::from([(0, vec![location(*stage, *bytes)])]));
+    let locations: Locations = written.iter().map(stage).collect();
     let plan = plans.resolve(id, &[], &locations).unwrap();
     displayable(plan.as_ref()).indent(false).to_string()
 }
@@ -64,7 +65,7 @@ async fn the_stage_of_the_large_side_waits_for_the_small_and_keeps_what_finds_a_
     let plans = cut(EXISTS, Grain::FINE).await;
     let stages = reduced(&plans);
     let [large] = stages[..] else { panic!("{plans:#?}") };
-    let by = large.reduced_by().unwrap();
+    let [by] = large.reduced_by()[..] else { panic!("{large:?}") };
     assert_eq!(large.inputs, [by], "{}", large.display());
     assert!(by < large.id && plans.stage(by).unwrap().display().contains("frames/t"));
     assert!(large.display().contains("frames/big") && large.display().contains("join_type=RightSemi"));
@@ -81,9 +82,9 @@ async fn a_small_side_that_is_not_small_reduces_nothing_and_a_successor_says_the
     let again = StagePlans::decode(&plans.encode().unwrap(), &context.task_ctx()).unwrap();
     for plans in [&plans, &again] {
         let stages = reduced(plans);
-        let (id, by) = (stages[0].id, stages[0].reduced_by().unwrap());
-        assert!(resolved(plans, id, by, 16 << 20).contains("RightSemi"));
-        let whole = resolved(plans, id, by, (16 << 20) + 1);
+        let (id, by) = (stages[0].id, stages[0].reduced_by()[0]);
+        assert!(resolved(plans, id, &[(by, 16 << 20)]).contains("RightSemi"));
+        let whole = resolved(plans, id, &[(by, (16 << 20) + 1)]);
         assert!(!whole.contains("RightSemi") && whole.contains("SortShuffleWriter"), "{whole}");
     }
 }
@@ -96,15 +97,39 @@ const HAVING: &str = "SELECT a.id, a.k, count(*) FROM big a, big b WHERE a.id IN
 async fn groups_that_are_filtered_have_a_stage_of_their_own_and_reduce_all_that_is_joined_by_their_keys() {
     let plans = cut_under(without_broadcast(board_config(3)), HAVING, Grain::FINE).await;
     let [a, b] = reduced(&plans)[..] else { panic!("{plans:#?}") };
-    let by = a.reduced_by().unwrap();
+    let by = a.reduced_by()[0];
     let groups = plans.stage(by).unwrap().display();
     assert!(groups.contains("FilterExec: sum(t.k)") && !groups.contains("Join"), "{groups}");
-    assert_eq!((b.reduced_by(), &a.inputs, &b.inputs), (Some(by), &vec![by], &vec![by]));
+    assert_eq!((b.reduced_by(), &a.inputs, &b.inputs), (&[by][..], &vec![by], &vec![by]));
     assert!(a.display().contains("on=[(v@0, id@0)]") && b.display().contains("on=[(v@0, id@0)]"));
     let join = plans.stages.iter().find(|stage| stage.inputs.contains(&a.id)).unwrap();
     assert_eq!(join.inputs, [by, a.id, b.id]);
     let plans = cut_under(without_broadcast(board_config(3)), HAVING, Grain::default()).await;
     assert!(reduced(&plans).is_empty(), "60 000 rows are dealt faster than a stage waits: {plans:#?}");
+}
+
+#[tokio::test]
+async fn of_several_that_could_reduce_a_stage_the_one_that_wrote_least_does() {
+    let sql = "SELECT count(*) FROM t WHERE EXISTS (SELECT 1 FROM big a WHERE a.id = t.v AND a.k <> t.k) \
+         AND NOT EXISTS (SELECT 1 FROM big b WHERE b.id = t.v AND b.k > t.k)";
+    let plans = cut_under(without_broadcast(board_config(3)), sql, Grain::FINE).await;
+    let b = *reduced(&plans).last().unwrap();
+    let [t, a] = b.reduced_by()[..] else { panic!("{}", b.display()) };
+    assert_eq!((b.inputs.len(), b.display().matches("RightSemi").count()), (2, 2), "{}", b.display());
+    for (written, by) in [
+        ([(t, 100), (a, 200)], Some("v@1")),
+        ([(t, 200), (a, 100)], Some("id@0")),
+        ([(t, 100), (a, 100)], Some("v@1")),
+        ([(t, 1 << 40), (a, 16 << 20)], Some("id@0")),
+        ([(t, 16 << 20), (a, 1 << 40)], Some("v@1")),
+        ([(t, 1 << 40), (a, 1 << 40)], None),
+    ] {
+        let plan = resolved(&plans, b.id, &written);
+        let on = by.map(|key| format!("join_type=RightSemi, on=[({key}, id@0)]"));
+        assert_eq!(plan.matches("RightSemi").count(), usize::from(on.is_some()), "{plan}");
+        assert!(on.is_none_or(|on| plan.contains(&on)), "{written:?}: {plan}");
+        assert_eq!(plan.matches("DataSourceExec").count(), 1, "{plan}");
+    }
 }
 
 #[tokio::test]
