@@ -128,7 +128,7 @@ impl TaskRunner {
 
     /// Deletes what this node kept of a query that is over.
     pub async fn forget(&self, query: &QueryId) {
-        let _ = tokio::fs::remove_dir_all(self.scratch.join(query.to_string())).await;
+        let _ = tokio::fs::remove_dir_all(pieces::query_dir(&self.scratch, query)).await;
     }
 
     async fn offer(
@@ -178,7 +178,8 @@ impl TaskRunner {
     }
 
     async fn clean(&self, task: &TaskId, nonce: &str) {
-        let _ = tokio::fs::remove_dir_all(pieces::work_dir(&self.scratch, task, nonce)).await;
+        let (files, id) = (pieces::files_dir(&self.scratch, task), pieces::file_id(nonce));
+        let _ = tokio::task::spawn_blocking(move || pieces::sweep(&files, id)).await;
     }
 
     /// Runs a task that is claimed under `nonce` and uploads what it wrote. Not yet the truth: see
@@ -197,8 +198,9 @@ impl TaskRunner {
         let counters: Arc<Counters> = Arc::default();
         let work = Work {
             bucket: self.bucket.with_counters(Arc::clone(&counters)),
-            dir: pieces::work_dir(&self.scratch, &id.task, nonce),
-            files: pieces::files_dir(&self.scratch, &id.task, nonce),
+            dir: pieces::query_dir(&self.scratch, &id.task.query),
+            files: pieces::files_dir(&self.scratch, &id.task),
+            file_id: pieces::file_id(nonce),
             stop: CancellationToken::new(),
         };
         let working = async {
@@ -206,9 +208,7 @@ impl TaskRunner {
             let computed = self.bucket.clock().monotonic();
             let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
             done.pieces = work.pieces(&id.task, &written)?;
-            if work.keep(&id.task, task.inline_output, &mut done).await? {
-                self.clean(&id.task, nonce).await;
-            }
+            work.keep(&id.task, task.inline_output, &mut done).await?;
             let kept_for = self.bucket.clock().monotonic().saturating_sub(computed);
             Ok((done, written_for + kept_for))
         };
@@ -260,8 +260,6 @@ impl TaskRunner {
         work: &Work,
         room: &Room,
     ) -> Result<(Vec<ShuffleWritePartition>, Duration)> {
-        let scratch = |source| EngineError::Scratch { path: work.dir.display().to_string(), source };
-        tokio::fs::create_dir_all(&work.dir).await.map_err(scratch)?;
         let context = self.context(task, work, room)?;
         let plan = codec::decode_plan(&task.plan, &context.task_ctx())?;
         task_cells::check(plan.as_ref(), &task.cells)?;
@@ -271,9 +269,9 @@ impl TaskRunner {
         let plan = weigh::weigh_windows(plan)?;
         let plan = tap::put_under(plan, &work.stop)?;
         let stage = DefaultExecutionEngine::new().create_query_stage_exec(
-            JobId::new(id.task.query.to_string()),
+            JobId::new(pieces::JOB),
             id.task.stage as usize,
-            id.task.task as usize,
+            work.file_id,
             task.output_ids.iter().map(|id| *id as usize).collect(),
             plan,
             &work.dir.to_string_lossy(),
@@ -291,8 +289,7 @@ impl TaskRunner {
         let settings: Vec<_> = task.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         let config = filters::within_a_task(config::for_bucket(config::rebuild(&settings)?, &work.bucket));
         let config = apiary_query::within_chamber(config, room.budget_bytes());
-        let scratch = (work.dir.as_path(), room.scratch_bytes_max());
-        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), Some(scratch))
+        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), room.disk())
             .map_err(|error| EngineError::Attempt { cause: FailureCause::Other, message: error.to_string() })?;
         Ok(SessionContext::new_with_config_rt(config, runtime))
     }

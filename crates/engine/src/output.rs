@@ -5,11 +5,11 @@
 //! outlives this node.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
-use apiary_bucket::{Bucket, layout};
+use apiary_bucket::Bucket;
 use apiary_core::limits::INLINE_BYTES_MAX;
 use apiary_swarm::{
     TaskId,
@@ -22,13 +22,17 @@ use ballista_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{EngineError, Result, sums};
+use crate::{EngineError, Result, pieces, sums};
 
 /// What one attempt has for itself.
 pub(crate) struct Work {
     pub(crate) bucket: Bucket,
+    /// The folder of the query, which attempts share.
     pub(crate) dir: PathBuf,
+    /// That of the stage.
     pub(crate) files: PathBuf,
+    /// What tells this attempt's files there from others'.
+    pub(crate) file_id: usize,
     pub(crate) stop: CancellationToken,
 }
 
@@ -37,12 +41,15 @@ impl Work {
     pub(crate) fn pieces(&self, task: &TaskId, written: &[ShuffleWritePartition]) -> Result<Vec<OutputPiece>> {
         let mut indexes: BTreeMap<PathBuf, ShuffleIndex> = BTreeMap::new();
         let mut pieces = Vec::new();
-        let job = JobId::new(task.query.to_string());
+        let job = JobId::new(pieces::JOB);
         for part in written.iter().filter(|part| part.num_rows > 0) {
             let (stage, partition) = (task.stage as usize, part.partition_id as usize);
             let path = create_shuffle_path(&self.dir, &job, stage, partition, part.file_id, part.is_sort_shuffle)?;
             let (offset, end) = if part.is_sort_shuffle {
-                let index = indexes.entry(path.clone()).or_insert(read_index(&path)?);
+                let index = match indexes.entry(path.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(read_index(&path)?),
+                };
                 let (start, end) = index.get_partition_range(partition);
                 (start as u64, end as u64)
             } else {
@@ -68,8 +75,8 @@ impl Work {
     }
 
     /// Puts the output of `done` where others find it: into `done` itself, if that is asked for and there is little, or
-    /// into the bucket. Whether it is in `done`.
-    pub(crate) async fn keep(&self, task: &TaskId, inline: bool, done: &mut DoneRecord) -> Result<bool> {
+    /// into the bucket.
+    pub(crate) async fn keep(&self, task: &TaskId, inline: bool, done: &mut DoneRecord) -> Result<()> {
         let mut files: BTreeMap<String, u64> = BTreeMap::new();
         for piece in &done.pieces {
             let end = files.entry(piece.file.clone()).or_default();
@@ -83,14 +90,14 @@ impl Work {
                 body.truncate(end as usize);
                 done.inline.push(InlineFile { file, body: body.into() });
             }
-            return Ok(true);
+            return Ok(());
         }
         self.sum(&mut done.pieces).await?;
         for file in files.into_keys() {
-            let key = layout::out(&task.query, task.stage, task.task, &done.nonce, &file);
+            let key = pieces::key_of(task, &done.nonce, &file);
             self.bucket.put_file(&key, &self.files.join(&file)).await?;
         }
-        Ok(false)
+        Ok(())
     }
 
     /// Sums every piece, from the file as it is before it leaves this node.

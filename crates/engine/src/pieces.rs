@@ -8,9 +8,12 @@
 //!                 inline files ──▶ the consumer's slices travel in the task object itself
 //! ```
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use apiary_bucket::layout;
+use apiary_bucket::{Key, layout};
 use apiary_core::QueryId;
 use apiary_swarm::{
     TaskId,
@@ -206,8 +209,8 @@ fn source(address: &Address<'_>, query: &QueryId, extra: &TaskExtra, scratch: &P
         };
     }
     Source::Object {
-        key: layout::out(query, address.stage, address.task, address.nonce, address.file),
-        local: Some(files_dir(scratch, &task, address.nonce).join(address.file)),
+        key: key_of(&task, address.nonce, address.file),
+        local: Some(files_dir(scratch, &task).join(address.file)),
         offset: address.offset,
     }
 }
@@ -217,23 +220,76 @@ pub(crate) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
     let piece = |piece: &OutputPiece| {
         let source = match slice(done, &piece.file, piece.offset, piece.bytes) {
             Some(body) => Source::Inline(body),
-            None => Source::Object {
-                key: layout::out(&task.query, task.stage, task.task, &done.nonce, &piece.file),
-                local: None,
-                offset: piece.offset,
-            },
+            None => Source::Object { key: key_of(&task, &done.nonce, &piece.file), local: None, offset: piece.offset },
         };
         Piece { bytes: piece.bytes, rows: Some(piece.rows), sums: piece.sums.clone().into(), source }
     };
     done.pieces.iter().map(piece).collect()
 }
 
-/// An attempt's own folder: no two attempts share one.
-pub(crate) fn work_dir(scratch: &Path, task: &TaskId, nonce: &str) -> std::path::PathBuf {
-    scratch.join(task.query.to_string()).join(format!("{}-{}@{nonce}", task.stage, task.task))
+/// Where a node keeps what it wrote of a query.
+pub(crate) fn query_dir(scratch: &Path, query: &QueryId) -> PathBuf {
+    scratch.join(query.to_string())
 }
 
-/// Where Ballista's writers put an attempt's files below [`work_dir`].
-pub(crate) fn files_dir(scratch: &Path, task: &TaskId, nonce: &str) -> std::path::PathBuf {
-    work_dir(scratch, task, nonce).join(task.query.to_string()).join(task.stage.to_string())
+/// Where Ballista's writers put the files of a stage, told apart by [`file_id`]. They make a folder for the job as well,
+/// which has no name here ([`JOB`]).
+pub(crate) fn files_dir(scratch: &Path, task: &TaskId) -> PathBuf {
+    query_dir(scratch, &task.query).join(task.stage.to_string())
+}
+
+/// The name of a query's own folder, seen from within.
+pub(crate) const JOB: &str = ".";
+
+/// What tells an attempt's files from those of others: no two attempts share a nonce.
+pub(crate) fn file_id(nonce: &str) -> usize {
+    u64::from_str_radix(nonce, 16).unwrap_or_else(|_| u64::from(crc32fast::hash(nonce.as_bytes()))) as usize
+}
+
+/// Deletes what an attempt left: a folder with its rows for all partitions, or a file in the folder of each.
+pub(crate) fn sweep(files: &Path, file_id: usize) {
+    let _ = std::fs::remove_dir_all(files.join(file_id.to_string()));
+    for folder in std::fs::read_dir(files).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_file(folder.path().join(format!("data-{file_id}.arrow")));
+    }
+}
+
+/// The key of an attempt's file: its folders become a part of its name, since a folder for each costs a bucket that is a
+/// folder more than the file.
+pub(crate) fn key_of(task: &TaskId, nonce: &str, file: &str) -> Key {
+    layout::out(&task.query, task.stage, task.task, nonce, &file.replace('/', "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_takes_away_what_is_its_own_and_nothing_else() {
+        let (folder, nonces) = (tempfile::tempdir().unwrap(), ["00000000000000a1", "fedcba9876543210"]);
+        let [mine, others] = nonces.map(file_id);
+        assert_ne!(mine, others);
+        let files = |id: usize| {
+            [format!("{id}/data.arrow"), format!("{id}/spill-0/part-1.arrow"), format!("3/data-{id}.arrow")]
+        };
+        for file in files(mine).into_iter().chain(files(others)) {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"rows").unwrap();
+        }
+        sweep(folder.path(), mine);
+        let there = |id| files(id).map(|file| folder.path().join(file).exists());
+        assert_eq!((there(mine), there(others)), ([false; 3], [true; 3]));
+        sweep(&folder.path().join("nowhere"), mine);
+    }
+
+    #[test]
+    fn files_of_one_attempt_have_keys_of_their_own_below_its_prefix() {
+        let query = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        let task = TaskId::new(query, 3, 1);
+        let keys = ["7/data.arrow", "0/data-7.arrow", "1/data-7.arrow"].map(|file| key_of(&task, "n-000001", file));
+        let prefix = layout::out_prefix(&query, 3, 1, "n-000001");
+        assert!(keys.iter().all(|key| key.as_ref().starts_with(&prefix)), "{keys:?}");
+        assert_eq!(keys.iter().map(|key| key.as_ref()).collect::<std::collections::BTreeSet<_>>().len(), 3);
+    }
 }

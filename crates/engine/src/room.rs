@@ -2,27 +2,30 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, PeakRecordingPool};
+use datafusion::execution::{
+    disk_manager::DiskManager,
+    memory_pool::{FairSpillPool, MemoryPool, PeakRecordingPool},
+};
 
 /// Memory that is an attempt's own: a greedy task spills or fails alone.
 #[derive(Debug, Clone)]
 pub struct Room {
     pool: Arc<dyn MemoryPool>,
     budget_bytes: u64,
-    scratch_bytes_max: u64,
+    disk: Option<Arc<DiskManager>>,
 }
 
 impl Room {
     /// A room of `budget_bytes` over `pool`. If that is a [`PeakRecordingPool`], the task's `done` tells its peak.
     #[must_use]
     pub fn over(pool: Arc<dyn MemoryPool>, budget_bytes: u64) -> Self {
-        Self { pool, budget_bytes, scratch_bytes_max: u64::MAX }
+        Self { pool, budget_bytes, disk: None }
     }
 
-    /// The same with a limit on what it may spill.
+    /// The same with a place to spill to, and its limit; without, that is the system's folder for such files.
     #[must_use]
-    pub fn with_scratch_max(self, bytes: u64) -> Self {
-        Self { scratch_bytes_max: bytes, ..self }
+    pub fn with_disk(self, disk: Arc<DiskManager>) -> Self {
+        Self { disk: Some(disk), ..self }
     }
 
     /// A room of `budget_bytes` with a fair pool of its own.
@@ -38,8 +41,8 @@ impl Room {
         self.budget_bytes
     }
 
-    pub(crate) fn scratch_bytes_max(&self) -> u64 {
-        self.scratch_bytes_max
+    pub(crate) fn disk(&self) -> Option<Arc<DiskManager>> {
+        self.disk.clone()
     }
 
     pub(crate) fn pool(&self) -> Arc<dyn MemoryPool> {

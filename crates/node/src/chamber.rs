@@ -1,16 +1,16 @@
 //! Chambers: the sealed budget that one task runs in. A memory pool, a scratch folder with a limit, a cancellation
 //! token; what goes over the budget spills or fails alone, and dropping the chamber takes everything with it.
+//!
+//! A scratch folder serves one chamber after another: few tasks spill, and a file system that makes and deletes a folder
+//! for each of hundreds a second spends more time on that than on small tasks (ADR 0014).
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use datafusion::execution::{
-    disk_manager::{DiskManagerBuilder, DiskManagerMode},
+    disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode},
     memory_pool::{MemoryPool, PeakRecordingPool},
     runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
 };
@@ -42,15 +42,18 @@ pub struct Chambers {
     bytes: u64,
     bees: usize,
     scratch_root: PathBuf,
-    built: AtomicU64,
+    free: Arc<Disks>,
     living: Mutex<Vec<Weak<PeakRecordingPool>>>,
 }
+
+/// Scratch folders that no chamber has, each empty.
+type Disks = Mutex<Vec<Arc<DiskManager>>>;
 
 impl Chambers {
     /// Chambers of `bytes` for each of `bees`, with scratch folders below `scratch_root`.
     #[must_use]
     pub fn new(bytes: u64, bees: usize, scratch_root: PathBuf) -> Self {
-        Self { bytes, bees: bees.max(1), scratch_root, built: AtomicU64::new(0), living: Mutex::default() }
+        Self { bytes, bees: bees.max(1), scratch_root, free: Arc::default(), living: Mutex::default() }
     }
 
     /// What one bee's chamber may hold, in bytes.
@@ -62,18 +65,30 @@ impl Chambers {
     /// A chamber for a task that leases `bees` bees: the sum of theirs. It ends with `parent`.
     pub fn build(&self, bees: usize, parent: &CancellationToken) -> Result<Chamber> {
         let budget_bytes = self.bytes.saturating_mul(bees.max(1) as u64);
-        let number = self.built.fetch_add(1, Ordering::Relaxed);
-        let scratch = self.scratch_root.join(format!("chamber-{number:06}"));
-        std::fs::create_dir_all(&scratch).map_err(NodeError::file("create the scratch folder", &scratch))?;
+        let disk = self.disk(budget_bytes.saturating_mul(SCRATCH_PER_MEMORY))?;
         let shared = ChamberPool::new(usize::try_from(budget_bytes).unwrap_or(usize::MAX));
         let pool = Arc::new(PeakRecordingPool::new(Arc::new(shared)));
         self.remember(&pool);
-        let scratch_bytes_max = budget_bytes.saturating_mul(SCRATCH_PER_MEMORY);
-        Ok(Chamber { pool, scratch, budget_bytes, scratch_bytes_max, cancel: parent.child_token() })
+        Ok(Chamber { pool, disk, free: Arc::clone(&self.free), budget_bytes, cancel: parent.child_token() })
+    }
+
+    /// A scratch folder that nobody else has, for so many bytes.
+    fn disk(&self, bytes_max: u64) -> Result<Arc<DiskManager>> {
+        let free = locked(&self.free).pop();
+        let make = || {
+            std::fs::create_dir_all(&self.scratch_root)
+                .map_err(NodeError::file("create the scratch folder", &self.scratch_root))?;
+            let below = DiskManagerMode::Directories(vec![self.scratch_root.clone()]);
+            let disk = DiskManagerBuilder::default().with_mode(below).build();
+            disk.map(Arc::new).map_err(|error| NodeError::Chamber(error.to_string()))
+        };
+        let disk = free.map_or_else(make, Ok)?;
+        disk.set_max_temp_directory_size(bytes_max).map_err(|error| NodeError::Chamber(error.to_string()))?;
+        Ok(disk)
     }
 
     fn remember(&self, pool: &Arc<PeakRecordingPool>) {
-        let mut living = self.living.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut living = locked(&self.living);
         living.retain(|pool| pool.strong_count() > 0);
         living.push(Arc::downgrade(pool));
     }
@@ -81,8 +96,7 @@ impl Chambers {
     /// Bytes that the living chambers hold now.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
-        let living = self.living.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        living.iter().filter_map(Weak::upgrade).map(|pool| pool.reserved() as u64).sum()
+        locked(&self.living).iter().filter_map(Weak::upgrade).map(|pool| pool.reserved() as u64).sum()
     }
 
     /// That, as a share of what all bees' chambers may hold, 0 to 1.
@@ -92,13 +106,18 @@ impl Chambers {
     }
 }
 
-/// One task's sealed budget. Dropping it cancels what still runs in it and removes its scratch folder.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One task's sealed budget. Dropping it cancels what still runs in it; its scratch folder goes with the last who has it,
+/// or serves another chamber if nobody has.
 #[derive(Debug)]
 pub struct Chamber {
     pool: Arc<PeakRecordingPool>,
-    scratch: PathBuf,
+    disk: Arc<DiskManager>,
+    free: Arc<Disks>,
     budget_bytes: u64,
-    scratch_bytes_max: u64,
     cancel: CancellationToken,
 }
 
@@ -109,10 +128,10 @@ impl Chamber {
         Arc::clone(&self.pool) as Arc<dyn MemoryPool>
     }
 
-    /// A folder of its own, gone with the chamber.
+    /// Its scratch folder: files in it are gone with whoever made them.
     #[must_use]
-    pub fn scratch(&self) -> &Path {
-        &self.scratch
+    pub fn disk(&self) -> Arc<DiskManager> {
+        Arc::clone(&self.disk)
     }
 
     /// Cancelled when the task is, or when the chamber goes.
@@ -127,12 +146,6 @@ impl Chamber {
         self.budget_bytes
     }
 
-    /// Bytes of scratch files it may fill.
-    #[must_use]
-    pub fn scratch_bytes_max(&self) -> u64 {
-        self.scratch_bytes_max
-    }
-
     /// Most memory it ever held, in bytes, as its pool counts.
     #[must_use]
     pub fn peak_bytes(&self) -> u64 {
@@ -141,28 +154,26 @@ impl Chamber {
 
     /// `base` with this chamber's memory and scratch folder: stores, caches and functions stay shared.
     pub fn runtime(&self, base: &RuntimeEnv) -> Result<Arc<RuntimeEnv>> {
-        let disk = DiskManagerBuilder::default()
-            .with_mode(DiskManagerMode::Directories(vec![self.scratch.clone()]))
-            .with_max_temp_directory_size(self.scratch_bytes_max);
-        RuntimeEnvBuilder::from_runtime_env(base)
-            .with_memory_pool(self.memory_pool())
-            .with_disk_manager_builder(disk)
-            .build_arc()
-            .map_err(|error| NodeError::Chamber(error.to_string()))
+        let mut builder = RuntimeEnvBuilder::from_runtime_env(base).with_memory_pool(self.memory_pool());
+        builder.disk_manager = Some(self.disk());
+        builder.build_arc().map_err(|error| NodeError::Chamber(error.to_string()))
     }
 }
 
 impl Drop for Chamber {
     fn drop(&mut self) {
         self.cancel.cancel();
-        if let Err(error) = std::fs::remove_dir_all(&self.scratch) {
-            tracing::warn!(folder = %self.scratch.display(), %error, "cannot remove a scratch folder");
+        // Who still has it may yet write to it.
+        if Arc::strong_count(&self.disk) == 1 && self.disk.spilling_progress().active_files_count == 0 {
+            locked(&self.free).push(Arc::clone(&self.disk));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use datafusion::execution::memory_pool::MemoryConsumer;
 
     use super::*;
@@ -196,15 +207,30 @@ mod tests {
         assert_eq!((chambers.used_bytes(), chamber.peak_bytes()), (0, 16 * MIB));
     }
 
+    fn folders(chamber: &Chamber) -> Vec<PathBuf> {
+        chamber.disk.temp_dir_paths()
+    }
+
     #[test]
-    fn a_chamber_takes_its_scratch_folder_with_it() {
+    fn a_scratch_folder_serves_the_next_chamber_when_it_is_empty_and_nobody_has_it() {
         let folder = tempfile::tempdir().unwrap();
-        let chamber = chambers(folder.path()).build(2, &CancellationToken::new()).unwrap();
-        let (scratch, cancel) = (chamber.scratch().to_owned(), chamber.cancel().clone());
-        std::fs::write(scratch.join("spill"), b"x").unwrap();
-        assert_eq!(chamber.budget_bytes(), 64 * MIB);
-        drop(chamber);
-        assert!(!scratch.exists() && cancel.is_cancelled());
+        let (chambers, cancel) = (chambers(folder.path()), CancellationToken::new());
+        let first = chambers.build(2, &cancel).unwrap();
+        let (place, stop) = (folders(&first), first.cancel().clone());
+        assert_eq!((first.budget_bytes(), place[0].starts_with(folder.path())), (64 * MIB, true));
+        drop(first);
+        assert!(stop.is_cancelled());
+        let second = chambers.build(1, &cancel).unwrap();
+        assert_eq!(folders(&second), place);
+        assert_eq!(second.disk.max_temp_directory_size(), 32 * MIB * SCRATCH_PER_MEMORY);
+
+        let spilled = second.disk().create_tmp_file("a sort").unwrap();
+        drop(second);
+        let third = chambers.build(1, &cancel).unwrap();
+        assert_ne!(folders(&third), place);
+        assert!(place[0].exists());
+        drop(spilled);
+        assert!(!place[0].exists(), "it went with the last who had it");
     }
 
     #[test]
@@ -213,7 +239,8 @@ mod tests {
         let chambers = chambers(folder.path());
         let cancel = CancellationToken::new();
         let (a, b) = (chambers.build(1, &cancel).unwrap(), chambers.build(1, &cancel).unwrap());
-        assert_ne!(a.scratch(), b.scratch());
-        assert!(a.runtime(&RuntimeEnv::default()).is_ok());
+        assert_ne!(folders(&a), folders(&b));
+        let runtime = a.runtime(&RuntimeEnv::default()).unwrap();
+        assert_eq!(runtime.disk_manager.temp_dir_paths(), folders(&a));
     }
 }

@@ -3,12 +3,12 @@
 //! Every plan names cells under one URL; which store stands behind it is the environment's secret, so a plan
 //! carries no credentials and a worker decodes it against its own bucket.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use apiary_bucket::{Bucket, CELL_SCHEME_URL};
 use datafusion::{
     execution::{
-        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        disk_manager::DiskManager,
         memory_pool::MemoryPool,
         object_store::{DefaultObjectStoreRegistry, ObjectStoreUrl},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
@@ -117,24 +117,20 @@ pub fn runtime_for(bucket: &Bucket) -> Result<Arc<RuntimeEnv>> {
 }
 
 /// An environment that shares `base`'s footer cache, but reads through `bucket` (whose counters may be a query's
-/// own) and, where given, allots memory from `pool` and spills to the folder `scratch`, so many bytes at most: what a
-/// chamber runs in.
+/// own) and, where given, allots memory from `pool` and spills to `disk`: what a chamber runs in.
 pub fn runtime_like(
     base: &RuntimeEnv,
     bucket: &Bucket,
     pool: Option<Arc<dyn MemoryPool>>,
-    scratch: Option<(&Path, u64)>,
+    disk: Option<Arc<DiskManager>>,
 ) -> Result<Arc<RuntimeEnv>> {
     let mut builder = RuntimeEnvBuilder::from_runtime_env(base)
         .with_object_store_registry(Arc::new(DefaultObjectStoreRegistry::new()));
     if let Some(pool) = pool {
         builder = builder.with_memory_pool(pool);
     }
-    if let Some((folder, bytes_max)) = scratch {
-        let folders = DiskManagerMode::Directories(vec![folder.to_path_buf()]);
-        let disk = DiskManagerBuilder::default().with_mode(folders).with_max_temp_directory_size(bytes_max);
-        builder = builder.with_disk_manager_builder(disk);
-    }
+    // Not the base's: what one task spills must not count against another.
+    builder.disk_manager = disk;
     let runtime = builder.build_arc()?;
     register(&runtime, bucket)?;
     Ok(runtime)
@@ -148,7 +144,13 @@ fn register(runtime: &RuntimeEnv, bucket: &Bucket) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use apiary_core::ErrorKind;
-    use datafusion::{execution::memory_pool::FairSpillPool, prelude::SessionContext};
+    use datafusion::{
+        execution::{
+            disk_manager::{DiskManagerBuilder, DiskManagerMode},
+            memory_pool::FairSpillPool,
+        },
+        prelude::SessionContext,
+    };
 
     use super::*;
     use crate::QueryError;
@@ -158,8 +160,10 @@ mod tests {
     async fn sorted(scratch_bytes_max: u64) -> Result<()> {
         let (folder, bucket) = (tempfile::tempdir().unwrap(), Bucket::in_memory());
         let pool = Arc::new(FairSpillPool::new(CHAMBER_BYTES as usize));
-        let scratch = Some((folder.path(), scratch_bytes_max));
-        let runtime = runtime_like(runtime_for(&bucket)?.as_ref(), &bucket, Some(pool), scratch)?;
+        let below = DiskManagerMode::Directories(vec![folder.path().to_owned()]);
+        let disk = DiskManagerBuilder::default().with_mode(below).with_max_temp_directory_size(scratch_bytes_max);
+        let disk = Some(Arc::new(disk.build()?));
+        let runtime = runtime_like(runtime_for(&bucket)?.as_ref(), &bucket, Some(pool), disk)?;
         let config = within_chamber(SessionConfig::new().with_target_partitions(2), CHAMBER_BYTES);
         let context = SessionContext::new_with_config_rt(config, runtime);
         let sql = "SELECT value, md5(concat('x', value)) AS h FROM generate_series(1, 400000) ORDER BY h";

@@ -319,12 +319,12 @@ impl Puller {
         let (runner, drain) = (self.runner.clone(), self.drain.clone());
         let attempt = async move {
             let room = Room::over(chamber.memory_pool(), chamber.budget_bytes());
-            let room = room.with_scratch_max(chamber.scratch_bytes_max());
+            let room = room.with_disk(chamber.disk());
             let outcome = runner.attempt(&task, &room, &cancel, &drain).await.unwrap_or_else(|error| {
                 tracing::warn!(attempt = %id, %error, "an attempt could not be ended on the board");
                 Outcome::NotOurs
             });
-            drop((chamber, second, bees));
+            drop((room, chamber, second, bees));
             (id, outcome)
         };
         self.running.spawn_on(attempt, &self.node.bees.threads());
