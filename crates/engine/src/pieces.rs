@@ -131,6 +131,11 @@ impl<'a> Address<'a> {
     }
 }
 
+/// How many rows lie there.
+pub(crate) fn rows_of(location: &PartitionLocation) -> u64 {
+    Address::of(location).map_or(0, |address| address.rows)
+}
+
 /// The slices of small inputs that travel with the task whose restricted plan is `plan`.
 pub(crate) fn extra_for(plan: &dyn ExecutionPlan, done: &DoneTasks) -> TaskExtra {
     let mut extra = TaskExtra::default();

@@ -45,7 +45,7 @@ use prost::Message;
 use crate::{
     EngineError, Result, codec, config,
     fragment_sql::{self, FrameNames},
-    merge_joins,
+    merge_joins, pieces,
     stages::{fold::Cut, sizing::Grain},
 };
 
@@ -297,10 +297,11 @@ fn cut(
     Ok(stages)
 }
 
-/// Bytes that a stage wrote.
-fn written_by(stage: u32, locations: &Locations) -> u64 {
-    let pieces = locations.get(&(stage as usize)).into_iter().flat_map(HashMap::values).flatten();
-    pieces.filter_map(|piece| piece.partition_stats.num_bytes()).fold(0, u64::saturating_add)
+/// Rows and bytes that a stage wrote.
+fn written_by(stage: u32, locations: &Locations) -> (u64, u64) {
+    let written = || locations.get(&(stage as usize)).into_iter().flat_map(HashMap::values).flatten();
+    let rows = written().map(pieces::rows_of).fold(0, u64::saturating_add);
+    (rows, written().filter_map(|piece| piece.partition_stats.num_bytes()).fold(0, u64::saturating_add))
 }
 
 fn cannot_cut(error: impl std::fmt::Display) -> EngineError {

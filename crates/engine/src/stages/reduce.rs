@@ -72,11 +72,15 @@ use super::{
 /// What a small side may have written in any case: every task of the large side's stage reads it.
 const REDUCING_BYTES: u64 = 16 << 20;
 
-/// What it may have written beside a large side of any size: every task of that has it in its chamber.
-const REDUCING_BYTES_MAX: u64 = 48 << 20;
+/// What it may have written beside a large side of any size.
+const REDUCING_BYTES_MAX: u64 = 96 << 20;
 
 /// A side that reads so many times as many bytes of cells is worth reading the small one for.
-const REDUCED_SHARE: u64 = 8;
+const REDUCED_SHARE: u64 = 4;
+
+/// Rows that it may have: every task has their keys in its chamber, in a table that takes some 30 bytes a row, and twice as
+/// many for one row more.
+const REDUCING_ROWS_MAX: u64 = 3_500_000;
 
 /// Most bytes that a small side may have written to reduce one that reads so many.
 pub(super) fn reducing_bytes_max(large: u64) -> u64 {
@@ -298,11 +302,16 @@ fn reduced(
         if !alike || reduced_by.contains(&id) {
             continue;
         }
-        let column = |schema: &SchemaRef, at: usize| Arc::new(Column::new(schema.field(at).name(), at)) as _;
-        let on = pairs().map(|(key, at)| (column(&from, *key), column(&to, *at))).collect();
+        let column = |schema: &SchemaRef, at: usize, place: usize| {
+            Arc::new(Column::new(schema.field(at).name(), place)) as Arc<dyn PhysicalExpr>
+        };
+        let on = pairs().enumerate().map(|(n, (key, at))| (column(&from, *key, n), column(&to, *at, *at))).collect();
         let parts = small.output_partitioning().partition_count();
-        let small = Arc::new(UnresolvedShuffleExec::new_broadcast(id, from, parts));
-        kept = HashJoinExecBuilder::new(small, kept, on, JoinType::RightSemi)
+        let small = Arc::new(UnresolvedShuffleExec::new_broadcast(id, SchemaRef::clone(&from), parts));
+        // What is no key is not held.
+        let keys = keys.iter().map(|key| (column(&from, *key, *key), from.field(*key).name().clone()));
+        let keys = Arc::new(ProjectionExec::try_new(keys.collect::<Vec<_>>(), small)?);
+        kept = HashJoinExecBuilder::new(keys, kept, on, JoinType::RightSemi)
             .with_partition_mode(PartitionMode::CollectLeft)
             .with_null_equality(join.null_equality())
             .build_exec()?;
@@ -321,17 +330,18 @@ fn dealt(node: &Arc<dyn ExecutionPlan>, stages: &[Cut]) -> Option<usize> {
     stages.iter().position(|stage| stage.id == read.stage_id)
 }
 
-/// A reduced stage's plan with one of what could reduce it, the one that wrote least; with none if that is more than it may
-/// be beside the `scan_bytes` that the stage reads. `reduced_by` are those that could, in the order in which they were put
-/// in, and `written` says of a stage how many bytes it wrote.
+/// A reduced stage's plan with one of what could reduce it, the one that has the fewest rows of those that are not too large
+/// beside the `scan_bytes` that the stage reads; with none if all are. `reduced_by` are those that could, in the order in
+/// which they were put in, and `written` says of a stage how many rows and bytes it wrote.
 pub(super) fn by_the_smallest(
     plan: &Arc<dyn ExecutionPlan>,
     reduced_by: &[u32],
     scan_bytes: u64,
-    written: impl Fn(u32) -> u64,
+    written: impl Fn(u32) -> (u64, u64),
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let smallest = reduced_by.iter().enumerate().min_by_key(|(_, id)| written(**id));
-    let smallest = smallest.filter(|(_, id)| written(**id) <= reducing_bytes_max(scan_bytes)).map(|(at, _)| at);
+    let is_small = |(rows, bytes)| rows <= REDUCING_ROWS_MAX && bytes <= reducing_bytes_max(scan_bytes);
+    let small = reduced_by.iter().enumerate().filter(|(_, id)| is_small(written(**id)));
+    let smallest = small.min_by_key(|(_, id)| written(**id)).map(|(at, _)| at);
     let [mut kept] = plan.children()[..] else { return internal_err!("a stage is said to be reduced and is not") };
     let mut chosen = None;
     for at in (0..reduced_by.len()).rev() {
@@ -360,6 +370,6 @@ mod tests {
     #[test]
     fn what_reads_more_may_be_reduced_by_more() {
         let mib = |bytes: u64| reducing_bytes_max(bytes << 20) >> 20;
-        assert_eq!([mib(0), mib(128), mib(256), mib(384), mib(100_000)], [16, 16, 32, 48, 48]);
+        assert_eq!([mib(0), mib(64), mib(128), mib(384), mib(100_000)], [16, 16, 32, 96, 96]);
     }
 }

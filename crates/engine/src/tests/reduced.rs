@@ -37,25 +37,26 @@ fn reduced(plans: &StagePlans) -> Vec<&StagePlan> {
     plans.stages.iter().filter(|stage| !stage.reduced_by().is_empty()).collect()
 }
 
-/// What a stage does when other stages have written so many bytes.
-fn resolved(plans: &StagePlans, id: u32, written: &[(u32, u64)]) -> String {
-    let location = |stage: u32, bytes: u64| PartitionLocation {
+/// What a stage does when other stages have written so many rows and bytes.
+fn resolved(plans: &StagePlans, id: u32, written: &[(u32, u64, u64)]) -> String {
+    let location = |stage: u32, rows: u64, bytes: u64| PartitionLocation {
         map_partition_id: 0,
         partition_id: PartitionId::new(&JobId::new("q".to_owned()), stage as usize, 0),
         executor_meta: ExecutorMetadata {
             id: "n".to_owned(),
-            host: "h".to_owned(),
+            host: format!("0:{bytes}:{rows}:0::0/data.arrow"),
             port: 0,
             grpc_port: 0,
             specification: ExecutorSpecification::default(),
             os_info: ExecutorOperatingSystemSpecification::default(),
         },
-        partition_stats: PartitionStats::new(Some(1), Some(1), Some(bytes)),
+        partition_stats: PartitionStats::new(Some(rows), Some(1), Some(bytes)),
         file_id: None,
         is_sort_shuffle: false,
     };
-    let stage = |(stage, bytes): &(u32, u64)| (*stage as usize, HashMap::from([(0, vec![location(*stage, *bytes)])]));
-    let locations: Locations = written.iter().map(stage).collect();
+    let pieces = |stage, rows, bytes| HashMap::from([(0, vec![location(stage, rows, bytes)])]);
+    let locations: Locations =
+        written.iter().map(|(stage, rows, bytes)| (*stage as usize, pieces(*stage, *rows, *bytes))).collect();
     let plan = plans.resolve(id, &[], &locations).unwrap();
     displayable(plan.as_ref()).indent(false).to_string()
 }
@@ -83,8 +84,8 @@ async fn a_small_side_that_is_not_small_reduces_nothing_and_a_successor_says_the
     for plans in [&plans, &again] {
         let stages = reduced(plans);
         let (id, by) = (stages[0].id, stages[0].reduced_by()[0]);
-        assert!(resolved(plans, id, &[(by, 16 << 20)]).contains("RightSemi"));
-        let whole = resolved(plans, id, &[(by, (16 << 20) + 1)]);
+        assert!(resolved(plans, id, &[(by, 1, 16 << 20)]).contains("RightSemi"));
+        let whole = resolved(plans, id, &[(by, 1, (16 << 20) + 1)]);
         assert!(!whole.contains("RightSemi") && whole.contains("SortShuffleWriter"), "{whole}");
     }
 }
@@ -117,12 +118,12 @@ async fn of_several_that_could_reduce_a_stage_the_one_that_wrote_least_does() {
     let [t, a] = b.reduced_by()[..] else { panic!("{}", b.display()) };
     assert_eq!((b.inputs.len(), b.display().matches("RightSemi").count()), (2, 2), "{}", b.display());
     for (written, by) in [
-        ([(t, 100), (a, 200)], Some("v@1")),
-        ([(t, 200), (a, 100)], Some("id@0")),
-        ([(t, 100), (a, 100)], Some("v@1")),
-        ([(t, 1 << 40), (a, 16 << 20)], Some("id@0")),
-        ([(t, 16 << 20), (a, 1 << 40)], Some("v@1")),
-        ([(t, 1 << 40), (a, 1 << 40)], None),
+        ([(t, 1, 200), (a, 2, 100)], Some("v@0")),
+        ([(t, 2, 100), (a, 1, 200)], Some("id@0")),
+        ([(t, 1, 100), (a, 1, 100)], Some("v@0")),
+        ([(t, 1, 1 << 40), (a, 2, 16 << 20)], Some("id@0")),
+        ([(t, 3_500_000, 16 << 20), (a, 3_500_001, 1)], Some("v@0")),
+        ([(t, 3_500_001, 1), (a, 1, 1 << 40)], None),
     ] {
         let plan = resolved(&plans, b.id, &written);
         let on = by.map(|key| format!("join_type=RightSemi, on=[({key}, id@0)]"));
