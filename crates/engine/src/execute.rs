@@ -1,14 +1,14 @@
 //! One attempt at one task, on a worker: bytes in, files and a `done` out.
 //!
 //! ```text
-//!   read task ─▶ claim ─▶ decode ─▶ readers replaced, tap put in ─▶ Ballista's writer into the attempt's own folder
+//!   read task ─▶ claim ─▶ decode ─▶ readers replaced, tap put in ─▶ Ballista's writer, into files of the attempt's own
 //!                                                                        │
 //!        late: delete own output ◀── not first ── mark done ◀── inline, or upload under out/<stage>/<task>@<nonce>/
 //! ```
 //!
 //! Whatever goes wrong ends in a `.failed` record of this attempt, never in the node: errors are classified, panics
-//! caught, cancelling and deadlines end the plan's input. Two attempts at a task share nothing but the key of the
-//! one `done` that the first of them gets.
+//! caught, cancelling and deadlines end the plan's input. Two attempts at a task share a folder, no file, and the
+//! key of the one `done` that the first of them gets.
 
 use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
@@ -62,7 +62,7 @@ pub struct TaskRunner {
 }
 
 impl TaskRunner {
-    /// A runner whose attempts each get a folder below `scratch`. `runtime` is the node's own environment; attempts
+    /// A runner whose attempts write below `scratch`. `runtime` is the node's own environment; attempts
     /// share its footer cache.
     #[must_use]
     pub fn new(

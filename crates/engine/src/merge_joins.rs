@@ -74,7 +74,7 @@ fn exchange(plan: Arc<dyn ExecutionPlan>, wanted: &dyn Fn(&HashJoinExec) -> bool
 
 /// What one task's hash table would hold, as far as statistics know.
 fn build_bytes(join: &HashJoinExec) -> Option<u64> {
-    let build = join.left();
+    let build = apiary_query::cautious(Arc::clone(join.left())).ok()?;
     let known = StatisticsContext::new().compute(build.as_ref(), &StatisticsArgs::new()).ok()?;
     let bytes = match known.total_byte_size {
         Precision::Exact(bytes) | Precision::Inexact(bytes) => bytes as u64,

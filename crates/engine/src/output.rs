@@ -1,6 +1,6 @@
 //! What an attempt wrote, and where it is kept.
 //!
-//! Ballista's writers leave files in the attempt's own folder. Here they become pieces, one for each output partition:
+//! Ballista's writers leave files of the attempt's own. Here they become pieces, one for each output partition:
 //! byte ranges with their sums. Small output travels inside the `done`; the rest goes up to the bucket, where it
 //! outlives this node.
 

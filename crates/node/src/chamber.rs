@@ -1,5 +1,5 @@
 //! Chambers: the sealed budget that one task runs in. A memory pool, a scratch folder with a limit, a cancellation
-//! token; what goes over the budget spills or fails alone, and dropping the chamber takes everything with it.
+//! token; what goes over the budget spills or fails alone, and dropping the chamber ends what still runs in it.
 //!
 //! A scratch folder serves one chamber after another: few tasks spill, and a file system that makes and deletes a folder
 //! for each of hundreds a second spends more time on that than on small tasks (ADR 0014).
@@ -164,7 +164,8 @@ impl Drop for Chamber {
     fn drop(&mut self) {
         self.cancel.cancel();
         // Who still has it may yet write to it.
-        if Arc::strong_count(&self.disk) == 1 && self.disk.spilling_progress().active_files_count == 0 {
+        let left = self.disk.spilling_progress();
+        if Arc::strong_count(&self.disk) == 1 && left.active_files_count == 0 && left.current_bytes == 0 {
             locked(&self.free).push(Arc::clone(&self.disk));
         }
     }

@@ -43,6 +43,7 @@ pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};
 pub use footer::{QueryStats, footer};
 pub use gather::gather;
+pub use order::filters::cautious;
 pub use pinned::{Pinned, Planned};
 pub use planner::Planner;
 pub use report::{CellReport, PruneKind, PruneReason, ScanReport};

@@ -85,7 +85,7 @@ impl Pinned {
         let config = self.config(config);
         if let Some(bytes) = text_views(&config).filter(|_| self.suits_views())
             && let Ok(planned) = self.plan_as(config.clone(), Arc::clone(&runtime), true).await
-            && !views::hold_too_much(planned.physical.as_ref(), bytes)
+            && !views::hold_too_much(order::filters::cautious(Arc::clone(&planned.physical))?.as_ref(), bytes)
         {
             return Ok(planned);
         }

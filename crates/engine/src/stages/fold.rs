@@ -48,7 +48,7 @@ use super::sizing::{Grain, scan_bytes};
 pub(super) struct Cut {
     pub(super) id: usize,
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    /// The stage that reduces it (see `reduce`).
+    /// The stages of which one reduces it (see `reduce`).
     pub(super) reduced_by: Vec<usize>,
 }
 

@@ -123,7 +123,7 @@ fn worth_of(join: &HashJoinExec, grain: &Grain) -> Vec<Vec<usize>> {
     };
     let mut smallest: Vec<_> = left.iter().enumerate().map(expected).collect();
     smallest.sort_by_key(|(rows, _)| rows.unwrap_or(usize::MAX));
-    // What is small for sure is not worth waiting for others.
+    // What is taken to be small is not worth waiting for others.
     let is_enough = smallest.first().is_some_and(|(rows, _)| rows.is_some_and(|rows| rows < grain.reduce_rows_min));
     smallest.truncate(if is_enough { 1 } else { REDUCING_MAX });
     let reduced_by = |(large, _): &Origin| {
@@ -249,7 +249,7 @@ fn can_be_reduced(join: &HashJoinExec) -> bool {
     drops && *join.partition_mode() == PartitionMode::Partitioned && !join.null_aware && !join.on().is_empty()
 }
 
-/// The stages with the large sides reduced, and for each stage that is the one that reduces it.
+/// The stages with the large sides reduced, and for each stage that is those of which one reduces it.
 pub(super) fn reduce(mut stages: Vec<Cut>, worth: &Worth) -> Result<Vec<Cut>> {
     for at in 0..stages.len() {
         let mut joins = Vec::new();
@@ -288,7 +288,9 @@ fn reduced(
     let Some(large) = dealt(read, stages) else { return Ok(None) };
     let stage = &stages[large];
     let writer = stage.plan.downcast_ref::<SortShuffleWriterExec>();
-    let is_free = stage.reduced_by.is_empty() && readers(stage.id, stages)?.len() == 1;
+    // Those that it reduces read it as well, and may find fewer rows.
+    let reduces = stages.iter().filter(|other| other.reduced_by.contains(&stage.id)).count();
+    let is_free = stage.reduced_by.is_empty() && readers(stage.id, stages)?.len() == 1 + reduces;
     let (Some(writer), true) = (writer.map(|writer| writer.children()), is_free) else { return Ok(None) };
     let [body] = writer[..] else { return Ok(None) };
     let (mut kept, mut reduced_by) = (Arc::clone(body), Vec::new());

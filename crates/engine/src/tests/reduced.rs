@@ -117,6 +117,7 @@ async fn of_several_that_could_reduce_a_stage_the_one_that_wrote_least_does() {
     let b = *reduced(&plans).last().unwrap();
     let [t, a] = b.reduced_by()[..] else { panic!("{}", b.display()) };
     assert_eq!((b.inputs.len(), b.display().matches("RightSemi").count()), (2, 2), "{}", b.display());
+    assert_eq!(plans.stage(a).unwrap().reduced_by(), [t], "what reduces another is reduced itself");
     for (written, by) in [
         ([(t, 1, 200), (a, 2, 100)], Some("v@0")),
         ([(t, 2, 100), (a, 1, 200)], Some("id@0")),

@@ -5,6 +5,8 @@
 //! and for an order among three days: 12 of 60 million rows are expected, 300 000 there are, and the larger side of its
 //! join is built. So each filter is told the share that the order of joins reckons with (`selectivity`); DataFusion asks
 //! for it where it knows nothing better.
+//!
+//! A share decides what is fast. Whoever asks what fits into memory takes filters to keep a fifth at least ([`cautious`]).
 
 use std::sync::Arc;
 
@@ -31,6 +33,9 @@ use super::{
     selectivity,
 };
 use crate::table::{as_number, step};
+
+/// What a filter is taken to keep, in percent, by those who must not expect too little.
+const CAUTIOUS_PERCENT: u8 = 20;
 
 /// DataFusion's rules, and this one before the one that chooses sides.
 pub(crate) fn add_to(rules: &mut Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>) {
@@ -60,6 +65,20 @@ impl PhysicalOptimizerRule for FilterEstimates {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// `plan` as those see it who ask what fits into memory: no filter is expected to keep less than a fifth of its rows for a
+/// share that is a guess.
+pub fn cautious(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let doubted = |node: Arc<dyn ExecutionPlan>| {
+        let filter = node.downcast_ref::<FilterExec>();
+        let Some(filter) = filter.filter(|filter| filter.default_selectivity() < CAUTIOUS_PERCENT) else {
+            return Ok(Transformed::no(node));
+        };
+        let doubted = FilterExecBuilder::from(filter).with_default_selectivity(CAUTIOUS_PERCENT).build()?;
+        Ok(Transformed::yes(Arc::new(doubted) as _))
+    };
+    plan.transform_up(doubted).data()
 }
 
 /// The share of its input's rows that a filter is expected to keep, 1 to 100; `None`: the rows are not known.
@@ -129,11 +148,12 @@ mod tests {
 
     use apiary_core::{ColumnStats, StatValue};
     use datafusion::{
-        arrow::datatypes::{DataType, Field, Schema},
+        arrow::datatypes::{DataType, Field},
         physical_plan::displayable,
     };
 
-    use crate::{Session, tests::kit::Colony};
+    use super::*;
+    use crate::{Session, SideSize, tests::kit::Colony};
 
     /// The frame whose rows are built: of 1 000 000 rows `days`, of 100 000 `orders`.
     async fn built(condition: &str, without: &str) -> &'static str {
@@ -160,6 +180,21 @@ mod tests {
         let place = |projection| below.find(projection).unwrap_or_else(|| panic!("{plan}"));
         let (of_days, of_orders) = (place("projection=[k, mode"), place("projection=[k, v]"));
         if of_days < of_orders { "days" } else { "orders" }
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_memory_expects_a_fifth_at_least() {
+        let colony = Colony::new();
+        let schema =
+            Schema::new(vec![Field::new("mode", DataType::Utf8, true), Field::new("v", DataType::Int64, true)]);
+        colony.hollow("h.b.t", schema, 1_000_000, BTreeMap::new()).await;
+        for (condition, expected, doubted) in [("mode = 'MAIL'", 50_000, 200_000), ("mode <> 'MAIL'", 950_000, 950_000)]
+        {
+            let sql = format!("SELECT v FROM h.b.t WHERE {condition}");
+            let plan = colony.plan(&sql, &Session::default()).await.unwrap().physical;
+            let rows = |plan: &Arc<dyn ExecutionPlan>| SideSize::of(plan.as_ref()).rows;
+            assert_eq!((rows(&plan), rows(&cautious(Arc::clone(&plan)).unwrap())), (Some(expected), Some(doubted)));
+        }
     }
 
     #[tokio::test]
