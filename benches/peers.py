@@ -60,6 +60,8 @@ def spark(files: Files, cores: int) -> Engine:
         .config("spark.driver.memory", "8g")
         .config("spark.sql.shuffle.partitions", str(2 * cores))
         .config("spark.ui.enabled", "false")
+        # Spark 4.3 cannot read LZ4_RAW dictionaries of more than 8 kB to filter by them (apache/parquet-java#3478).
+        .config("spark.hadoop.parquet.filter.dictionary.enabled", "false")
         .config("spark.log.level", "ERROR")
         .getOrCreate()
     )
