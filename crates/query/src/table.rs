@@ -12,7 +12,7 @@ mod prune;
 mod size;
 mod statistics;
 
-pub(crate) use size::{ColumnSpan, FrameSize, as_number, step};
+pub(crate) use size::{ColumnSpan, FrameSize, as_number, distinct_between};
 
 use std::{
     collections::BTreeSet,

@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use datafusion::{
-    arrow::datatypes::Schema,
     common::{
         Column, Statistics,
         tree_node::{Transformed, TransformedResult, TreeNode},
@@ -32,7 +31,7 @@ use super::{
     estimate::{ColumnEstimate, Estimate},
     selectivity,
 };
-use crate::table::{as_number, step};
+use crate::table::{as_number, distinct_between};
 
 /// What a filter is taken to keep, in percent, by those who must not expect too little.
 const CAUTIOUS_PERCENT: u8 = 20;
@@ -85,22 +84,18 @@ pub fn cautious(plan: Arc<dyn ExecutionPlan>) -> DfResult<Arc<dyn ExecutionPlan>
 fn percent_kept(filter: &FilterExec) -> Option<u8> {
     let input = filter.input();
     let known = StatisticsContext::new().compute(input.as_ref(), &StatisticsArgs::new()).ok()?;
-    let estimate = estimate(&known, &input.schema())?;
+    let estimate = estimate(&known)?;
     let conjuncts: Vec<Expr> = split_conjunction(filter.predicate()).into_iter().map(logical).collect();
     let keeps = selectivity::of(&conjuncts.iter().collect::<Vec<_>>(), &estimate);
     Some((keeps * 100.0).ceil().clamp(1.0, 100.0) as u8)
 }
 
-fn estimate(known: &Statistics, schema: &Schema) -> Option<Estimate> {
+fn estimate(known: &Statistics) -> Option<Estimate> {
     let rows = *known.num_rows.get_value()? as f64;
-    let columns = known.column_statistics.iter().zip(schema.fields()).enumerate().map(|(at, (column, field))| {
+    let columns = known.column_statistics.iter().enumerate().map(|(at, column)| {
         let bounds = column.min_value.get_value().zip(column.max_value.get_value());
         let range = bounds.and_then(|(least, most)| Some((as_number(least)?, as_number(most)?)));
-        let distinct = match (bounds, range, step(field.data_type())) {
-            (Some((least, most)), ..) if least == most => Some(1.0),
-            (_, Some((least, most)), Some(step)) => Some(((most - least) / step + 1.0).clamp(1.0, rows.max(1.0))),
-            _ => None,
-        };
+        let distinct = bounds.and_then(|(least, most)| distinct_between(least, most, rows));
         let nulls = column.null_count.get_value().map_or(0.0, |nulls| *nulls as f64 / rows.max(1.0));
         (at_place(at), ColumnEstimate { distinct, range, nulls })
     });
@@ -148,7 +143,7 @@ mod tests {
 
     use apiary_core::{ColumnStats, StatValue};
     use datafusion::{
-        arrow::datatypes::{DataType, Field},
+        arrow::datatypes::{DataType, Field, Schema},
         physical_plan::displayable,
     };
 

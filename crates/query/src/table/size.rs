@@ -49,12 +49,7 @@ impl FrameTable {
             let span = |at: &[usize]| Some((columns::span(&arrays.min, at)?.0, columns::span(&arrays.max, at)?.1));
             let numbers = |(low, high): (ScalarValue, ScalarValue)| Some((as_number(&low)?, as_number(&high)?));
             let whole = span(&all);
-            let same = whole.as_ref().is_some_and(|(low, high)| low == high);
-            let distinct = match (whole.and_then(numbers), step(field.data_type())) {
-                _ if same => Some(1.0),
-                (Some((low, high)), Some(step)) => Some(((high - low) / step + 1.0).clamp(1.0, total.max(1.0))),
-                _ => None,
-            };
+            let distinct = whole.and_then(|(low, high)| distinct_between(&low, &high, total));
             let nulls = arrays.nulls(&all).map_or(0.0, |nulls| nulls / total.max(1.0));
             Some((field.name().clone(), ColumnSpan { distinct, range: span(&kept).and_then(numbers), nulls }))
         };
@@ -63,8 +58,17 @@ impl FrameTable {
     }
 }
 
+/// The most different values that a column of so many rows has between two; `None`: not known.
+pub(crate) fn distinct_between(low: &ScalarValue, high: &ScalarValue, rows: f64) -> Option<f64> {
+    if low == high {
+        return Some(1.0);
+    }
+    let values = (as_number(high)? - as_number(low)?) / step(&low.data_type())? + 1.0;
+    Some(values.clamp(1.0, rows.max(1.0)))
+}
+
 /// The least distance between two different values, as [`as_number`] says them; `None`: there is none to speak of.
-pub(crate) fn step(data_type: &DataType) -> Option<f64> {
+fn step(data_type: &DataType) -> Option<f64> {
     match data_type {
         DataType::Boolean | DataType::Date32 => Some(1.0),
         data_type if data_type.is_integer() => Some(1.0),
