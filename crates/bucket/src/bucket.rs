@@ -173,7 +173,7 @@ impl Bucket {
     /// Whether it is a folder, so that bytes cost no network.
     #[must_use]
     pub fn is_folder(&self) -> bool {
-        self.opened.folder.is_some()
+        self.opened.is_local && self.opened.is_shared
     }
 
     /// Whether other processes can see it: false only for memory.

@@ -16,7 +16,7 @@ mod local;
 mod near;
 mod open;
 mod probe;
-mod put_file;
+mod put_parts;
 mod reading;
 mod store_clock;
 pub mod sums;

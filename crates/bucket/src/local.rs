@@ -57,12 +57,6 @@ impl LocalStore {
         Self { place: Arc::new(place) }
     }
 
-    /// Gives a file of this machine a second name as an object, which copies nothing: see [`write::adopt`].
-    pub(crate) async fn adopt(&self, location: &Path, file: &std::path::Path) -> Result<Option<u64>> {
-        let (location, file) = (location.clone(), file.to_owned());
-        self.blocking(move |place| write::adopt(place, &location, &file)).await
-    }
-
     /// Runs file work where it may block.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Place) -> Result<T> + Send + 'static) -> Result<T> {
         let place = Arc::clone(&self.place);

@@ -34,8 +34,6 @@ pub(crate) struct Opened {
     pub(crate) is_shared: bool,
     /// Whether a request is a system call at most.
     pub(crate) is_local: bool,
-    /// The folder that it is, if it is one.
-    pub(crate) folder: Option<LocalStore>,
 }
 
 /// What the first contact needs to say what is wrong.
@@ -57,7 +55,7 @@ impl Opened {
 
     /// A store from outside, for tests.
     pub(crate) fn given(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true, folder: None }
+        Self { store, remote: None, uri: "memory:".to_owned(), is_shared: false, is_local: true }
     }
 }
 
@@ -111,9 +109,8 @@ pub(crate) fn open(uri: &str, rng: &dyn Rng, may_make: bool) -> Result<Opened> {
             }
             let place = Place::open(&folder, rng.next_u64()).map_err(io)?;
             let uri = Url::from_file_path(place.root()).map_or_else(|()| uri.to_owned(), |url| url.to_string());
-            let store = LocalStore::new(place);
-            let folder = Some(store.clone());
-            Ok(Opened { store: Arc::new(store), remote: None, uri, is_shared: true, is_local: true, folder })
+            let store = Arc::new(LocalStore::new(place));
+            Ok(Opened { store, remote: None, uri, is_shared: true, is_local: true })
         }
         Location::Remote(remote) => open_remote(&remote),
     }
@@ -148,7 +145,7 @@ fn open_remote(remote: &Remote) -> Result<Opened> {
         has_credentials: work.has_credentials,
     };
     let store = rooted(work.store, &remote.prefix);
-    Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false, folder: None })
+    Ok(Opened { store, remote: Some(opened), uri, is_shared: true, is_local: false })
 }
 
 /// Why no store can be built, and what to type. The builders know nothing of the uri and of the environment.

@@ -1,7 +1,7 @@
 //! Where things are: the root, the staging folder, the way from a key to a file and no further.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind},
     os::unix::fs::OpenOptionsExt,
@@ -26,7 +26,7 @@ const STAGED_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Names tried for one staged file: the folder may be missing once, and a name taken by what a crash left.
 const STAGING_TRIES_MAX: usize = 16;
 
-/// Folders remembered as being on the disk. Past this the memory starts afresh, which costs some fsyncs.
+/// Folders remembered as being there. Past this the memory starts afresh, which costs some fsyncs.
 const SETTLED_FOLDERS_MAX: usize = 10_000;
 
 /// The folder that is a bucket.
@@ -36,8 +36,8 @@ pub(crate) struct Place {
     /// Tells this process's staged files from another's, which may have the same process id in a container.
     nonce: u64,
     staged: AtomicU64,
-    /// Folders whose names this process has brought to the disk.
-    settled: Mutex<HashSet<PathBuf>>,
+    /// Folders that this process found to be there, and whether it has brought their names to the disk.
+    settled: Mutex<HashMap<PathBuf, bool>>,
 }
 
 impl Place {
@@ -111,7 +111,7 @@ impl Place {
     /// through anything that is not a folder, such as a symbolic link.
     pub(super) fn make_parents(&self, file: &FilePath, durable: bool) -> io::Result<()> {
         let parent = file.parent().unwrap_or(&self.root);
-        if durable && self.settled().contains(parent) {
+        if self.settled().get(parent).is_some_and(|synced| *synced || !durable) {
             return Ok(());
         }
         let below = parent.strip_prefix(&self.root).map_err(io::Error::other)?;
@@ -125,24 +125,22 @@ impl Place {
                 sync_folder(&above)?;
             }
         }
-        if durable {
-            let mut settled = self.settled();
-            if settled.len() >= SETTLED_FOLDERS_MAX {
-                settled.clear();
-            }
-            settled.insert(parent.to_owned());
+        let mut settled = self.settled();
+        if settled.len() >= SETTLED_FOLDERS_MAX {
+            settled.clear();
         }
+        *settled.entry(parent.to_owned()).or_default() |= durable;
         Ok(())
     }
 
-    /// The folder of `file` is gone after all: someone removed it by hand.
+    /// The folder of `file` is gone after all: someone removed it by hand, or swept what was empty.
     pub(super) fn unsettle(&self, file: &FilePath) {
         if let Some(parent) = file.parent() {
             self.settled().remove(parent);
         }
     }
 
-    fn settled(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+    fn settled(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, bool>> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

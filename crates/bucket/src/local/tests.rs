@@ -43,28 +43,6 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_finished_file_of_the_same_disk_only_gets_a_second_name() {
-    let fixture = fixture();
-    let file = fixture.folder.path().join("data.arrow");
-    std::fs::write(&file, "rows").unwrap();
-    let adopt =
-        async |key: &str, file: &std::path::Path| fixture.store.adopt(&Path::parse(key).unwrap(), file).await.unwrap();
-    for _ in 0..2 {
-        assert_eq!(adopt("_queries/q/out/1/0@n/data.arrow", &file).await, Some(4));
-    }
-    // What must last is written and brought to the disk; what is no plain file is read.
-    assert_eq!(adopt("a/1", &file).await, None);
-    assert_eq!(adopt("_queries/q/x", fixture.folder.path()).await, None);
-    symlink(&file, fixture.folder.path().join("link")).unwrap();
-    assert_eq!(adopt("_queries/q/x", &fixture.folder.path().join("link")).await, None);
-    assert_eq!(adopt("_queries/q/x", &fixture.folder.path().join("nothing")).await, None);
-    assert_eq!(fixture.keys("", None).await, ["_queries/q/out/1/0@n/data.arrow"]);
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(fixture.read("_queries/q/out/1/0@n/data.arrow").await.unwrap(), "rows");
-    assert_eq!(std::fs::read_dir(fixture.root().join(place::STAGING)).unwrap().count(), 0);
-}
-
-#[tokio::test]
 async fn what_a_crash_left_half_written_is_invisible_and_in_nobodys_way() {
     let fixture = fixture();
     fixture.create("a/1", "whole").await.unwrap();

@@ -124,20 +124,6 @@ pub(super) fn copy(place: &Place, from: &Path, to: &Path, create: bool) -> Resul
     name(place, to, &staged.path, false, durable)
 }
 
-/// A second name, in the bucket, for a whole file outside of it, and its bytes; replaces what has the name. `None`: it
-/// must be copied, because it lies on another file system, is no plain file, or must be on the disk before it is named.
-pub(super) fn adopt(place: &Place, location: &Path, file: &FilePath) -> Result<Option<u64>> {
-    let plain = fs::symlink_metadata(file).ok().filter(|metadata| metadata.is_file());
-    let Some(metadata) = plain.filter(|_| layout::is_ephemeral(location.as_ref())) else { return Ok(None) };
-    let staged = Staged::new(place).map_err(unstaged)?;
-    fs::remove_file(&staged.path).map_err(unstaged)?;
-    if fs::hard_link(file, &staged.path).is_err() {
-        return Ok(None);
-    }
-    name(place, location, &staged.path, false, false)?;
-    Ok(Some(metadata.len()))
-}
-
 /// Removes an object's name. It may come back if the power fails within seconds: who must not see it again, such as
 /// the ledger's clean-up, leaves a mark first.
 pub(super) fn delete(place: &Place, location: &Path) -> Result<()> {

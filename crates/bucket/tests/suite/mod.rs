@@ -2,8 +2,6 @@
 //! workspace's integration tests.
 #![expect(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use std::io::Write;
-
 use apiary_bucket::{Bucket, BucketError, Counters, Created, Key, PutAnswer, Verdict};
 use apiary_core::ErrorKind;
 use bytes::Bytes;
@@ -23,7 +21,7 @@ pub(crate) async fn conforms(bucket: &Bucket) {
     suite.listing_is_in_order_from_a_name_on().await;
     suite.long_listings_come_whole().await;
     suite.unusual_names_are_kept().await;
-    suite.files_go_up_whole().await;
+    suite.parts_go_up_whole().await;
     suite.an_unfinished_upload_is_invisible().await;
     suite.deleting_twice_is_fine().await;
     suite.many_are_deleted_at_once().await;
@@ -167,13 +165,12 @@ impl Suite {
         }
     }
 
-    async fn files_go_up_whole(&self) {
+    async fn parts_go_up_whole(&self) {
         for size in [0, 1_000, 8 * 1024 * 1024, 20_000_001] {
             let body: Vec<u8> = (0..size).map(|i: u32| (i / 3) as u8).collect();
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            file.write_all(&body).unwrap();
+            let parts = body.chunks(300_007).map(Bytes::copy_from_slice).collect();
             let key = self.key("cells/uploaded.parquet");
-            assert_eq!(self.bucket.put_file(&key, file.path()).await.unwrap(), u64::from(size));
+            self.bucket.put_parts(&key, parts).await.unwrap();
             assert!(self.bucket.get(&key).await.unwrap().unwrap() == body, "{size}");
             let stream = self.bucket.object_store().get(&Path::parse(&key).unwrap()).await.unwrap().into_stream();
             assert_eq!(
@@ -181,8 +178,6 @@ impl Suite {
                 body.len()
             );
         }
-        let missing = self.bucket.put_file(&self.key("none"), std::path::Path::new("/no/such/file")).await;
-        assert!(missing.unwrap_err().to_string().contains("/no/such/file"));
     }
 
     async fn an_unfinished_upload_is_invisible(&self) {
