@@ -13,11 +13,14 @@ use datafusion_proto::{physical_plan::AsExecutionPlan, protobuf::PhysicalPlanNod
 
 use crate::{EngineError, Result};
 
-/// Names the form that plans are encoded in. Two programs with the same text read each other's plans.
+/// What is raised when rows lie otherwise between two stages, or are named otherwise.
+const COMB_FORMAT: u32 = 2;
+
+/// Names the form that plans are encoded in, and rows between stages. Two programs with the same text read each other's.
 #[must_use]
 pub fn engine_version() -> String {
     format!(
-        "{}/ballista-{}/datafusion-{}",
+        "{}/comb-{COMB_FORMAT}/ballista-{}/datafusion-{}",
         env!("CARGO_PKG_VERSION"),
         ballista_core::BALLISTA_VERSION,
         datafusion::DATAFUSION_VERSION

@@ -10,7 +10,7 @@ use apiary_bucket::Bucket;
 use ballista_core::{
     config::{
         BALLISTA_ADAPTIVE_PLANNER_ENABLED, BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BALLISTA_SHUFFLE_COMPRESSION_CODEC,
-        BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, BallistaConfig,
+        BallistaConfig,
     },
     extension::SessionConfigExt,
 };
@@ -22,9 +22,6 @@ const BROADCAST_BYTES: usize = 8 << 20;
 /// So is a larger one, up to this, where whoever planned says so.
 const BROADCAST_BYTES_MAX: usize = 64 << 20;
 
-/// What a shuffle writer buffers before it spills; the chamber's pool makes it spill earlier if it must.
-const SHUFFLE_BUFFER_BYTES_MAX: usize = 64 << 20;
-
 /// The settings under which a plan for the board is made, `partitions` tasks wide, with hash joins.
 #[must_use]
 pub fn board_config(partitions: usize) -> SessionConfig {
@@ -34,7 +31,6 @@ pub fn board_config(partitions: usize) -> SessionConfig {
         .with_information_schema(true)
         .set_bool(BALLISTA_ADAPTIVE_PLANNER_ENABLED, false)
         .set_usize(BALLISTA_BROADCAST_JOIN_THRESHOLD_BYTES, BROADCAST_BYTES_MAX)
-        .set_usize(BALLISTA_SHUFFLE_SORT_BASED_MEMORY_LIMIT_PER_TASK_BYTES, SHUFFLE_BUFFER_BYTES_MAX)
         .set_u64("datafusion.optimizer.hash_join_single_partition_threshold", BROADCAST_BYTES as u64)
         // Sibling partitions of one scan share a queue otherwise: one task would read the whole frame.
         .set_bool("datafusion.execution.enable_file_stream_work_stealing", false)

@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     BoardEnv, BoardMetrics, EngineError, Progress, Result,
     claims::Claim,
+    comb::pieces::{self, DoneTasks},
     open,
-    pieces::{self, DoneTasks},
     placing::Placing,
     publish::{self, Common, OpenStage, Order},
     query_run::{Action, Attempt, Event, Failure, QueryRun},

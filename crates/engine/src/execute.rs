@@ -1,36 +1,43 @@
 //! One attempt at one task, on a worker: bytes in, files and a `done` out.
 //!
 //! ```text
-//!   read task ─▶ claim ─▶ decode ─▶ readers replaced, tap put in ─▶ Ballista's writer, into files of the attempt's own
+//!   read task ─▶ claim ─▶ decode ─▶ readers replaced ─▶ the plan runs, its rows are dealt to partitions in memory
 //!                                                                        │
-//!        late: delete own output ◀── not first ── mark done ◀── inline, or upload under out/<stage>/<task>@<nonce>/
+//!        late: delete own output ◀── not first ── mark done ◀── inline, or objects out/<stage>/<task>@<nonce>/
 //! ```
 //!
 //! Whatever goes wrong ends in a `.failed` record of this attempt, never in the node: errors are classified, panics
-//! caught, cancelling and deadlines end the plan's input. Two attempts at a task share a folder, no file, and the
-//! key of the one `done` that the first of them gets.
+//! caught, cancelling and deadlines drop the plan. Two attempts at a task share no object but the key of the one `done`
+//! that the first of them gets.
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use apiary_bucket::{Bucket, Counters};
-use apiary_core::{Incarnation, NodeId, QueryId};
+use apiary_core::{Incarnation, NodeId, QueryId, limits::INLINE_BYTES_MAX};
 use apiary_swarm::{
     AttemptId, Board, TaskId,
     board::{ClaimRecord, DoneRecord, FailedRecord, FailureCause, MemoryReport, TaskMetrics, TaskObject},
 };
-use ballista_core::{JobId, serde::protobuf::ShuffleWritePartition};
-use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine};
-use datafusion::{execution::runtime_env::RuntimeEnv, prelude::SessionContext};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::FutureExt;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    EngineError, Result, cause, codec, comb_reader, config, filters, last_word,
-    output::Work,
-    pieces::{self, TaskExtra},
+    EngineError, Result, cause, codec,
+    comb::{
+        self, Output, Written,
+        pieces::{self, TaskExtra},
+    },
+    filters, last_word,
     room::Room,
-    tap, task_cells,
+    task_cells,
+    task_context::task_context,
     wake::{self, TaskEnd},
     weigh,
 };
@@ -178,8 +185,9 @@ impl TaskRunner {
     }
 
     async fn clean(&self, task: &TaskId, nonce: &str) {
-        let (files, id) = (pieces::files_dir(&self.scratch, task), pieces::file_id(nonce));
-        let _ = tokio::task::spawn_blocking(move || pieces::sweep(&files, id)).await;
+        let Some(scratch) = self.copies().map(Path::to_owned) else { return };
+        let (query, nonce) = (task.query, nonce.to_owned());
+        let _ = tokio::task::spawn_blocking(move || pieces::sweep(&scratch, &query, &nonce)).await;
     }
 
     /// Runs a task that is claimed under `nonce` and uploads what it wrote. Not yet the truth: see
@@ -196,23 +204,12 @@ impl TaskRunner {
         codec::check_version(&task.engine_version)?;
         let started = self.bucket.clock().monotonic();
         let counters: Arc<Counters> = Arc::default();
-        let work = Work {
-            bucket: self.bucket.with_counters(Arc::clone(&counters)),
-            dir: pieces::query_dir(&self.scratch, &id.task.query),
-            files: pieces::files_dir(&self.scratch, &id.task),
-            file_id: pieces::file_id(nonce),
-            stop: CancellationToken::new(),
-        };
-        let working = async {
-            let (written, written_for) = self.execute(task, &id, &work, room).await?;
-            let computed = self.bucket.clock().monotonic();
-            let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
-            done.pieces = work.pieces(&id.task, &written)?;
-            work.keep(&id.task, task.inline_output, &mut done).await?;
-            let kept_for = self.bucket.clock().monotonic().saturating_sub(computed);
-            Ok((done, written_for + kept_for))
-        };
-        let (mut done, writing) = self.watched(working, task, &work, cancel, drain).await?;
+        let bucket = self.bucket.with_counters(Arc::clone(&counters));
+        let working = self.execute(task, &id.task, nonce, &bucket, room);
+        let written = self.watched(working, task, cancel, drain).await?;
+        let mut done = DoneRecord::of(id.attempt, nonce, &self.node, self.incarnation);
+        done.pieces = written.pieces;
+        done.inline.extend(written.inline);
         let cost = counters.snapshot();
         done.metrics = Some(TaskMetrics {
             rows: done.pieces.iter().map(|piece| piece.rows).sum(),
@@ -223,22 +220,19 @@ impl TaskRunner {
             bytes_written: cost.bytes_written,
             bytes_cached: cost.bytes_hit,
             fetching_us: micros(counters.read_for()),
-            writing_us: micros(writing),
+            writing_us: micros(written.writing),
         });
         Ok(done)
     }
 
-    /// `work` until it ends, panics, is cancelled, handed back, or runs out of time.
+    /// `running` until it ends, panics, is cancelled, handed back, or runs out of time; then nothing of it runs on.
     async fn watched<T>(
         &self,
         running: impl Future<Output = Result<T>>,
         task: &TaskObject,
-        work: &Work,
         cancel: &CancellationToken,
         drain: &CancellationToken,
     ) -> Result<T> {
-        // What is still running when this returns, whichever way, sees its input end.
-        let _stop = work.stop.clone().drop_guard();
         let stopped = |cause, message: &str| Err(EngineError::Attempt { cause, message: message.to_owned() });
         let timeout = Duration::from_millis(task.timeout_ms);
         tokio::select! {
@@ -253,45 +247,31 @@ impl TaskRunner {
         }
     }
 
+    /// Runs the task's plan, and says what came of it.
     async fn execute(
         &self,
         task: &TaskObject,
-        id: &AttemptId,
-        work: &Work,
+        id: &TaskId,
+        nonce: &str,
+        bucket: &Bucket,
         room: &Room,
-    ) -> Result<(Vec<ShuffleWritePartition>, Duration)> {
-        let context = self.context(task, work, room)?;
-        let plan = codec::decode_plan(&task.plan, &context.task_ctx())?;
+    ) -> Result<Written> {
+        let context = task_context(task, bucket, room, &self.runtime)?;
+        let plan = codec::decode_plan(&task.plan, &context)?;
         task_cells::check(plan.as_ref(), &task.cells)?;
         let extra = TaskExtra::decode(task.extra.clone()).map_err(EngineError::decode)?;
-        let plan = comb_reader::replace_readers(plan, &work.bucket, &id.task.query, &extra, &self.scratch)?;
-        let plan = filters::push_down(plan, context.copied_config().options())?;
+        let scratch = self.copies();
+        let plan = comb::replace_readers(plan, bucket, &id.query, &extra, scratch)?;
+        let plan = filters::push_down(plan, context.session_config().options())?;
         let plan = weigh::weigh_windows(plan)?;
-        let plan = tap::put_under(plan, &work.stop)?;
-        let stage = DefaultExecutionEngine::new().create_query_stage_exec(
-            JobId::new(pieces::JOB),
-            id.task.stage as usize,
-            work.file_id,
-            task.output_ids.iter().map(|id| *id as usize).collect(),
-            plan,
-            &work.dir.to_string_lossy(),
-            &context.copied_config(),
-        )?;
-        let written = stage.execute_query_stage(id.task.task as usize, context.task_ctx()).await?;
-        // The writer's own figures come first.
-        let figures = stage.collect_plan_metrics().into_iter().next();
-        let nanos = figures.and_then(|figures| figures.sum_by_name("write_time")).map_or(0, |time| time.as_usize());
-        Ok((written, Duration::from_nanos(nanos as u64)))
+        let output = Arc::new(Output::new(bucket.clone(), *id, nonce, scratch));
+        let inline_bytes_max = if task.inline_output { INLINE_BYTES_MAX as u64 } else { 0 };
+        comb::write(plan.as_ref(), &task.output_ids, inline_bytes_max, output, context).await
     }
 
-    /// A session of the task's own: its settings, its memory, its counted store.
-    fn context(&self, task: &TaskObject, work: &Work, room: &Room) -> Result<SessionContext> {
-        let settings: Vec<_> = task.settings.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let config = filters::within_a_task(config::for_bucket(config::rebuild(&settings)?, &work.bucket));
-        let config = apiary_query::within_chamber(config, room.budget_bytes());
-        let runtime = apiary_query::runtime_like(&self.runtime, &work.bucket, Some(room.pool()), room.disk())
-            .map_err(|error| EngineError::Attempt { cause: FailureCause::Other, message: error.to_string() })?;
-        Ok(SessionContext::new_with_config_rt(config, runtime))
+    /// Where copies of what this node writes are kept: nowhere if the bucket is as near as the node's own disk.
+    fn copies(&self) -> Option<&Path> {
+        (!self.bucket.is_folder()).then_some(self.scratch.as_path())
     }
 }
 

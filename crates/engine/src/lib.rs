@@ -2,7 +2,7 @@
 //!
 //! The only crate that knows Ballista. [`gate`] decides whether a query is worth it, [`split`] cuts its plan,
 //! [`run_on_board`] drives it over the board as [`query_run`] says, and a worker's [`TaskRunner`] does the tasks.
-//! Where rows lie between stages is `pieces`; how they are read back is `comb`.
+//! How rows lie between stages is known in `comb` alone.
 //!
 //! Never in here: planning of SQL, a server, a decision about liveness.
 
@@ -11,7 +11,6 @@ mod cause;
 mod claims;
 mod codec;
 mod comb;
-mod comb_reader;
 mod config;
 mod drive;
 mod error;
@@ -24,8 +23,6 @@ mod look;
 mod merge_joins;
 mod metrics;
 mod open;
-mod output;
-mod pieces;
 mod placing;
 mod publish;
 pub mod query_run;
@@ -33,10 +30,8 @@ mod result_stream;
 mod room;
 mod staff;
 mod stages;
-mod sums;
-mod tap;
 mod task_cells;
-mod views;
+mod task_context;
 pub mod wake;
 mod weigh;
 

@@ -120,7 +120,9 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{BoardEnv, Grain, NoNudges, StagePlans, pieces::DoneTasks, placing::Placing, query_run::QueryRun};
+    use crate::{
+        BoardEnv, Grain, NoNudges, StagePlans, comb::pieces::DoneTasks, placing::Placing, query_run::QueryRun,
+    };
 
     fn drive(bucket: &Bucket, query: QueryId) -> Drive {
         let schema = Arc::new(Schema::empty());

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     BoardEnv, BoardMetrics, BoardQuery, BoardResult, EngineError, Progress, Result, board_config,
+    comb::pieces::DoneTasks,
     drive::Drive,
-    pieces::DoneTasks,
     placing::Placing,
     query_run::{QueryRun, StageShape},
     result_stream::{self, Answer},

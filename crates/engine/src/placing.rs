@@ -14,7 +14,7 @@ use apiary_swarm::{
     placement::{Place, Placed, TaskLoad, Why, place},
 };
 
-use crate::{Result, StagePlan, StagePlans, pieces::DoneTasks, staff, stages, stages::sizing, task_cells};
+use crate::{Result, StagePlan, StagePlans, comb::pieces::DoneTasks, staff, stages, stages::sizing, task_cells};
 
 /// What each node was given that has not ended.
 #[derive(Debug, Default)]

@@ -21,8 +21,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
 
 use crate::{
-    BoardEnv, Result, codec, merge_joins,
-    pieces::{self, DoneTasks},
+    BoardEnv, Result, codec,
+    comb::pieces::{self, DoneTasks},
+    merge_joins,
     query_run::Attempt,
     stages::{self, sizing},
     task_cells,

@@ -20,7 +20,7 @@ use futures::{TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::DropGuard;
 
-use crate::{EngineError, Result, comb, pieces};
+use crate::{EngineError, Result, comb};
 
 /// A finished task of the last stage; nothing: that was the last; or the end of the query in an error.
 pub(crate) type Finished = Result<Option<(u32, DoneRecord)>>;
@@ -98,9 +98,9 @@ impl Reading {
     }
 
     fn open(&self, task: u32, done: &DoneRecord) -> SendableRecordBatchStream {
-        let pieces = pieces::pieces_of_done(TaskId::new(self.answer.query, self.answer.stage, task), done);
-        let schema = SchemaRef::clone(&self.answer.schema);
-        comb::read(self.answer.bucket.clone(), pieces, schema, self.answer.batch_rows)
+        let (answer, schema) = (&self.answer, SchemaRef::clone(&self.answer.schema));
+        let task = TaskId::new(answer.query, answer.stage, task);
+        comb::read_done(answer.bucket.clone(), task, done, schema, answer.batch_rows)
     }
 }
 

@@ -43,9 +43,11 @@ use datafusion::{
 use prost::Message;
 
 use crate::{
-    EngineError, Result, codec, config,
+    EngineError, Result, codec,
+    comb::pieces,
+    config,
     fragment_sql::{self, FrameNames},
-    merge_joins, pieces,
+    merge_joins,
     stages::{fold::Cut, sizing::Grain},
 };
 

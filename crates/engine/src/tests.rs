@@ -2,7 +2,7 @@
 //! the bucket. Whatever plain DataFusion answers over the same files, the board must answer too.
 
 mod chaos;
-mod colony;
+pub(crate) mod colony;
 mod faults;
 mod fragments;
 mod reduced;

@@ -222,7 +222,7 @@ fn plain(name: &str) -> &str {
         ("CrossJoin", "a cross join"),
         ("SMJStream", "a merge join"),
         ("RecursiveQuery", "a recursive query"),
-        ("SortShuffleWriter", "rows for the next stage"),
+        ("ShuffleWriter", "rows for the next stage"),
         ("Window", "a window function"),
         ("ShuffleReader", "rows of the last stage"),
     ];

@@ -1,125 +1,123 @@
-//! What an attempt wrote, and where it is kept.
+//! Where a task's output is kept until all have read it.
 //!
-//! Ballista's writers leave files of the attempt's own. Here they become pieces, one for each output partition:
-//! byte ranges with their sums. Small output travels inside the `done`; the rest goes up to the bucket, where it
-//! outlives this node.
+//! What came to little travels inside the `done`. The rest becomes objects of the attempt's own, lanes one after the
+//! other, where it outlives this node; a node whose bucket is farther than its own disk keeps a copy there, for tasks of its
+//! own that read it.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    io::Write,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use apiary_bucket::Bucket;
-use apiary_core::limits::INLINE_BYTES_MAX;
 use apiary_swarm::{
     TaskId,
-    board::{DoneRecord, InlineFile, OutputPiece},
+    board::{InlineFile, OutputPiece},
 };
-use ballista_core::{
-    JobId,
-    execution_plans::{create_shuffle_path, sort_shuffle::ShuffleIndex},
-    serde::protobuf::ShuffleWritePartition,
-};
-use tokio_util::sync::CancellationToken;
+use bytes::Bytes;
 
-use crate::{EngineError, Result, pieces, sums};
+use super::{deal::Lane, pieces, sums};
+use crate::Result;
 
-/// What one attempt has for itself.
-pub(crate) struct Work {
-    pub(crate) bucket: Bucket,
-    /// The folder of the query, which attempts share.
-    pub(crate) dir: PathBuf,
-    /// That of the stage.
-    pub(crate) files: PathBuf,
-    /// What tells this attempt's files there from others'.
-    pub(crate) file_id: usize,
-    pub(crate) stop: CancellationToken,
+/// The output of one attempt.
+#[derive(Debug)]
+pub(crate) struct Output {
+    bucket: Bucket,
+    task: TaskId,
+    nonce: String,
+    /// Where this node keeps copies of what it writes.
+    scratch: Option<PathBuf>,
+    files: AtomicU32,
 }
 
-impl Work {
-    /// What Ballista's writers wrote, as byte ranges of files, by partition.
-    pub(crate) fn pieces(&self, task: &TaskId, written: &[ShuffleWritePartition]) -> Result<Vec<OutputPiece>> {
-        let mut indexes: BTreeMap<PathBuf, ShuffleIndex> = BTreeMap::new();
-        let mut pieces = Vec::new();
-        let job = JobId::new(pieces::JOB);
-        for part in written.iter().filter(|part| part.num_rows > 0) {
-            let (stage, partition) = (task.stage as usize, part.partition_id as usize);
-            let path = create_shuffle_path(&self.dir, &job, stage, partition, part.file_id, part.is_sort_shuffle)?;
-            let (offset, end) = if part.is_sort_shuffle {
-                let index = match indexes.entry(path.clone()) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(place) => place.insert(read_index(&path)?),
-                };
-                let (start, end) = index.get_partition_range(partition);
-                (start as u64, end as u64)
-            } else {
-                (0, std::fs::metadata(&path).map_err(|source| scratch_error(&path, source))?.len())
-            };
-            let file =
-                path.strip_prefix(&self.files).map_err(|_| EngineError::decode("a file lies outside its folder"))?;
-            pieces.push(OutputPiece {
-                partition: part.partition_id,
-                file: file.to_string_lossy().into_owned(),
-                file_id: part.file_id,
-                is_sort_shuffle: part.is_sort_shuffle,
-                rows: part.num_rows,
-                batches: part.num_batches,
-                bytes: end.saturating_sub(offset),
-                offset,
-                sums: Vec::new(),
-            });
+impl Output {
+    /// For the attempt at `task` with this nonce.
+    pub(crate) fn new(bucket: Bucket, task: TaskId, nonce: &str, scratch: Option<&Path>) -> Self {
+        let scratch = scratch.map(Path::to_owned);
+        Self { bucket, task, nonce: nonce.to_owned(), scratch, files: AtomicU32::new(0) }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.bucket.clock().monotonic()
+    }
+
+    /// Puts `lanes`, by partition, into an object of their own. 1 PUT for each 8 MiB, none without lanes.
+    pub(super) async fn keep(&self, lanes: Vec<Lane>) -> Result<Vec<OutputPiece>> {
+        if lanes.is_empty() {
+            return Ok(Vec::new());
         }
-        // A task of several partitions ends them in any order; a client reads them in theirs.
-        pieces.sort_by_key(|piece| piece.partition);
+        let file = format!("{}.arrow", self.files.fetch_add(1, Ordering::Relaxed));
+        let mut pieces = laid_out(&lanes, &file);
+        for piece in &mut pieces {
+            let segments =
+                lanes.iter().filter(|lane| lane.partition == piece.partition).flat_map(|lane| &lane.segments);
+            piece.sums = sums::of(segments.map(AsRef::as_ref));
+        }
+        let segments: Vec<Bytes> = lanes.into_iter().flat_map(|lane| lane.segments).collect();
+        let copied = self.copy(&file, segments.clone());
+        let key = pieces::key_of(&self.task, &self.nonce, &file);
+        let (put, ()) = futures::future::join(self.bucket.put_parts(&key, segments), copied).await;
+        put?;
         Ok(pieces)
     }
 
-    /// Puts the output of `done` where others find it: into `done` itself, if that is asked for and there is little, or
-    /// into the bucket.
-    pub(crate) async fn keep(&self, task: &TaskId, inline: bool, done: &mut DoneRecord) -> Result<()> {
-        let mut files: BTreeMap<String, u64> = BTreeMap::new();
-        for piece in &done.pieces {
-            let end = files.entry(piece.file.clone()).or_default();
-            *end = (*end).max(piece.offset + piece.bytes);
+    /// Pieces and the file that they lie in, which goes with them.
+    pub(super) fn within(lanes: Vec<Lane>) -> (Vec<OutputPiece>, Option<InlineFile>) {
+        let file = "0.arrow".to_owned();
+        let pieces = laid_out(&lanes, &file);
+        let segments: Vec<Bytes> = lanes.into_iter().flat_map(|lane| lane.segments).collect();
+        let inline = (!pieces.is_empty()).then(|| InlineFile { file, body: segments.concat().into() });
+        (pieces, inline)
+    }
+
+    /// A copy on this node's disk, if it can be had: the bucket has it too, and each chunk is summed.
+    async fn copy(&self, file: &str, segments: Vec<Bytes>) {
+        let Some(scratch) = &self.scratch else { return };
+        let path = pieces::local_copy(scratch, &self.task, &self.nonce, file);
+        let written = tokio::task::spawn_blocking(move || write(&path, &segments)).await;
+        if let Ok(Err(error)) = written {
+            tracing::debug!(task = %self.task, %error, "no copy of a task's output is kept on this node");
         }
-        if inline && files.values().sum::<u64>() <= INLINE_BYTES_MAX as u64 {
-            for (file, end) in files {
-                let path = self.files.join(&file);
-                let mut body = tokio::fs::read(&path).await.map_err(|source| scratch_error(&path, source))?;
-                // Partitions without rows may lie behind: nobody reads them, and they count against the limit.
-                body.truncate(end as usize);
-                done.inline.push(InlineFile { file, body: body.into() });
+    }
+}
+
+/// Lanes of one partition, which follow each other, as one piece.
+fn laid_out(lanes: &[Lane], file: &str) -> Vec<OutputPiece> {
+    let mut pieces: Vec<OutputPiece> = Vec::new();
+    let mut offset = 0;
+    for lane in lanes {
+        let bytes = lane.bytes();
+        match pieces.last_mut().filter(|piece| piece.partition == lane.partition) {
+            Some(piece) => {
+                piece.rows += lane.rows;
+                piece.batches += lane.batches;
+                piece.bytes += bytes;
             }
-            return Ok(());
+            None => pieces.push(OutputPiece {
+                partition: lane.partition,
+                file: file.to_owned(),
+                rows: lane.rows,
+                batches: lane.batches,
+                bytes,
+                offset,
+                sums: Vec::new(),
+            }),
         }
-        self.sum(&mut done.pieces).await?;
-        for file in files.into_keys() {
-            let key = pieces::key_of(task, &done.nonce, &file);
-            self.bucket.put_file(&key, &self.files.join(&file)).await?;
-        }
-        Ok(())
+        offset += bytes;
     }
-
-    /// Sums every piece, from the file as it is before it leaves this node.
-    async fn sum(&self, pieces: &mut [OutputPiece]) -> Result<()> {
-        let ranges: Vec<_> = pieces.iter().map(|p| (self.files.join(&p.file), p.offset, p.bytes)).collect();
-        let sum = |(path, offset, bytes): &(PathBuf, u64, u64)| {
-            sums::of_range(path, *offset, *bytes).map_err(|source| scratch_error(path, source))
-        };
-        let summing = tokio::task::spawn_blocking(move || ranges.iter().map(sum).collect::<Result<Vec<_>>>());
-        let summed = summing.await.map_err(|error| scratch_error(&self.files, std::io::Error::other(error)))??;
-        for (piece, sums) in pieces.iter_mut().zip(summed) {
-            piece.sums = sums;
-        }
-        Ok(())
-    }
+    pieces
 }
 
-fn read_index(data: &Path) -> Result<ShuffleIndex> {
-    let path = data.with_extension("arrow.index");
-    ShuffleIndex::read_from_file(&path).map_err(|error| scratch_error(&path, std::io::Error::other(error.to_string())))
-}
-
-fn scratch_error(path: &Path, source: std::io::Error) -> EngineError {
-    EngineError::Scratch { path: path.display().to_string(), source }
+fn write(path: &Path, segments: &[Bytes]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let write = || {
+        let mut file = std::fs::File::create(path)?;
+        segments.iter().try_for_each(|segment| file.write_all(segment))
+    };
+    // A torn copy is passed over by its sums, but need not take the room.
+    write().inspect_err(|_| drop(std::fs::remove_file(path)))
 }

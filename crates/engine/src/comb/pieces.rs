@@ -31,12 +31,11 @@ use bytes::Bytes;
 use datafusion::physical_plan::ExecutionPlan;
 use prost::Message;
 
-use crate::{
-    EngineError, Result,
-    comb::{Piece, Source},
-    stages::Locations,
+use super::{
+    read::{Piece, Source},
     sums,
 };
+use crate::{EngineError, Result, stages::Locations};
 
 /// Most bytes of inline input that travel in one task object; what is beyond is read from the `done` objects.
 const TASK_INLINE_BYTES_MAX: usize = 4 << 20;
@@ -59,7 +58,6 @@ struct InlineSlice {
     offset: u64,
     #[prost(bytes = "bytes", tag = "4")]
     body: Bytes,
-    /// A task of several partitions may write several files.
     #[prost(string, tag = "5")]
     file: String,
 }
@@ -96,8 +94,8 @@ fn location(job: &JobId, stage: u32, task: u32, record: &DoneRecord, piece: &Out
             os_info: ExecutorOperatingSystemSpecification::default(),
         },
         partition_stats: PartitionStats::new(Some(piece.rows), Some(piece.batches), Some(piece.bytes)),
-        file_id: piece.file_id,
-        is_sort_shuffle: piece.is_sort_shuffle,
+        file_id: None,
+        is_sort_shuffle: false,
     }
 }
 
@@ -164,7 +162,7 @@ fn inline_slice(done: &DoneRecord, address: &Address<'_>) -> Option<Bytes> {
 }
 
 /// Bytes of a file that travels inside `done`.
-pub(crate) fn slice(done: &DoneRecord, file: &str, offset: u64, bytes: u64) -> Option<Bytes> {
+pub(super) fn slice(done: &DoneRecord, file: &str, offset: u64, bytes: u64) -> Option<Bytes> {
     let body = &done.inline.iter().find(|inline| inline.file == file)?.body;
     let (start, end) = (offset as usize, (offset + bytes) as usize);
     (end <= body.len()).then(|| body.slice(start..end))
@@ -181,13 +179,13 @@ pub(crate) fn inputs_of(query: &QueryId, plan: &dyn ExecutionPlan, inputs: &mut 
     }
 }
 
-/// The pieces that one of Ballista's readers would read, by its partitions. `scratch` is where this node keeps what
-/// it wrote itself.
-pub(crate) fn pieces_of(
+/// The pieces that one of Ballista's readers would read, by its partitions. `scratch` is where this node keeps copies of
+/// what it wrote itself.
+pub(super) fn pieces_of(
     reader: &ShuffleReaderExec,
     query: &QueryId,
     extra: &TaskExtra,
-    scratch: &Path,
+    scratch: Option<&Path>,
 ) -> Result<Vec<Vec<Piece>>> {
     let piece = |location: &PartitionLocation| {
         let address = Address::of(location)
@@ -200,7 +198,7 @@ pub(crate) fn pieces_of(
     reader.partition.iter().map(|locations| locations.iter().map(piece).collect()).collect()
 }
 
-fn source(address: &Address<'_>, query: &QueryId, extra: &TaskExtra, scratch: &Path) -> Source {
+fn source(address: &Address<'_>, query: &QueryId, extra: &TaskExtra, scratch: Option<&Path>) -> Source {
     let task = TaskId::new(*query, address.stage, address.task);
     if address.inline {
         let same = |slice: &&InlineSlice| {
@@ -215,13 +213,13 @@ fn source(address: &Address<'_>, query: &QueryId, extra: &TaskExtra, scratch: &P
     }
     Source::Object {
         key: key_of(&task, address.nonce, address.file),
-        local: Some(files_dir(scratch, &task).join(address.file)),
+        local: scratch.map(|scratch| local_copy(scratch, &task, address.nonce, address.file)),
         offset: address.offset,
     }
 }
 
 /// The pieces of a finished task of the last stage, as the coordinator reads them.
-pub(crate) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
+pub(super) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
     let piece = |piece: &OutputPiece| {
         let source = match slice(done, &piece.file, piece.offset, piece.bytes) {
             Some(body) => Source::Inline(body),
@@ -232,37 +230,29 @@ pub(crate) fn pieces_of_done(task: TaskId, done: &DoneRecord) -> Vec<Piece> {
     done.pieces.iter().map(piece).collect()
 }
 
-/// Where a node keeps what it wrote of a query.
+/// The key of an attempt's file.
+pub(super) fn key_of(task: &TaskId, nonce: &str, file: &str) -> Key {
+    layout::out(&task.query, task.stage, task.task, nonce, file)
+}
+
+/// Where a node keeps copies of what it wrote of a query.
 pub(crate) fn query_dir(scratch: &Path, query: &QueryId) -> PathBuf {
     scratch.join(query.to_string())
 }
 
-/// Where Ballista's writers put the files of a stage, told apart by [`file_id`]. They make a folder for the job as well,
-/// which has no name here ([`JOB`]).
-pub(crate) fn files_dir(scratch: &Path, task: &TaskId) -> PathBuf {
-    query_dir(scratch, &task.query).join(task.stage.to_string())
+/// Its copy of an attempt's file: no two attempts share a nonce.
+pub(super) fn local_copy(scratch: &Path, task: &TaskId, nonce: &str, file: &str) -> PathBuf {
+    query_dir(scratch, &task.query).join(format!("{nonce}-{file}"))
 }
 
-/// The name of a query's own folder, seen from within.
-pub(crate) const JOB: &str = ".";
-
-/// What tells an attempt's files from those of others: no two attempts share a nonce.
-pub(crate) fn file_id(nonce: &str) -> usize {
-    u64::from_str_radix(nonce, 16).unwrap_or_else(|_| u64::from(crc32fast::hash(nonce.as_bytes()))) as usize
-}
-
-/// Deletes what an attempt left: a folder with its rows for all partitions, or a file in the folder of each.
-pub(crate) fn sweep(files: &Path, file_id: usize) {
-    let _ = std::fs::remove_dir_all(files.join(file_id.to_string()));
-    for folder in std::fs::read_dir(files).into_iter().flatten().flatten() {
-        let _ = std::fs::remove_file(folder.path().join(format!("data-{file_id}.arrow")));
+/// Deletes the copies of what an attempt wrote.
+pub(crate) fn sweep(scratch: &Path, query: &QueryId, nonce: &str) {
+    let mine =
+        |name: &std::ffi::OsStr| name.to_string_lossy().strip_prefix(nonce).is_some_and(|at| at.starts_with('-'));
+    let there = std::fs::read_dir(query_dir(scratch, query)).into_iter().flatten().flatten();
+    for copy in there.filter(|copy| mine(&copy.file_name())) {
+        let _ = std::fs::remove_file(copy.path());
     }
-}
-
-/// The key of an attempt's file: its folders become a part of its name, since a folder for each costs a bucket that is a
-/// folder more than the file.
-pub(crate) fn key_of(task: &TaskId, nonce: &str, file: &str) -> Key {
-    layout::out(&task.query, task.stage, task.task, nonce, &file.replace('/', "-"))
 }
 
 #[cfg(test)]
@@ -271,30 +261,16 @@ mod tests {
 
     #[test]
     fn an_attempt_takes_away_what_is_its_own_and_nothing_else() {
-        let (folder, nonces) = (tempfile::tempdir().unwrap(), ["00000000000000a1", "fedcba9876543210"]);
-        let [mine, others] = nonces.map(file_id);
-        assert_ne!(mine, others);
-        let files = |id: usize| {
-            [format!("{id}/data.arrow"), format!("{id}/spill-0/part-1.arrow"), format!("3/data-{id}.arrow")]
-        };
-        for file in files(mine).into_iter().chain(files(others)) {
-            let path = folder.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let (folder, nonces) = (tempfile::tempdir().unwrap(), ["00000000000000a1", "00000000000000a"]);
+        let task = TaskId::new("01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(), 3, 1);
+        let copies = |nonce| ["0.arrow", "1.arrow"].map(|file| local_copy(folder.path(), &task, nonce, file));
+        std::fs::create_dir_all(query_dir(folder.path(), &task.query)).unwrap();
+        for path in nonces.into_iter().flat_map(copies) {
             std::fs::write(path, b"rows").unwrap();
         }
-        sweep(folder.path(), mine);
-        let there = |id| files(id).map(|file| folder.path().join(file).exists());
-        assert_eq!((there(mine), there(others)), ([false; 3], [true; 3]));
-        sweep(&folder.path().join("nowhere"), mine);
-    }
-
-    #[test]
-    fn files_of_one_attempt_have_keys_of_their_own_below_its_prefix() {
-        let query = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
-        let task = TaskId::new(query, 3, 1);
-        let keys = ["7/data.arrow", "0/data-7.arrow", "1/data-7.arrow"].map(|file| key_of(&task, "n-000001", file));
-        let prefix = layout::out_prefix(&query, 3, 1, "n-000001");
-        assert!(keys.iter().all(|key| key.as_ref().starts_with(&prefix)), "{keys:?}");
-        assert_eq!(keys.iter().map(|key| key.as_ref()).collect::<std::collections::BTreeSet<_>>().len(), 3);
+        sweep(folder.path(), &task.query, nonces[1]);
+        let there = |nonce| copies(nonce).map(|copy| copy.exists());
+        assert_eq!(nonces.map(there), [[true; 2], [false; 2]]);
+        sweep(&folder.path().join("nowhere"), &task.query, nonces[0]);
     }
 }

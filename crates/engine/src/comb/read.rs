@@ -25,10 +25,11 @@ use datafusion::{
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{
-    EngineError, pieces,
+use super::{
+    pieces,
     sums::{self, CHUNK_BYTES},
 };
+use crate::EngineError;
 
 /// How often a chunk is asked for: what is damaged in the bucket stays so.
 const FETCHES_MAX: usize = 2;
@@ -38,20 +39,20 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// A byte range of shuffle output.
 #[derive(Debug, Clone)]
-pub(crate) struct Piece {
+pub(super) struct Piece {
     /// How long it is.
-    pub(crate) bytes: u64,
+    pub(super) bytes: u64,
     /// How many rows its writer put into it, if that is known.
-    pub(crate) rows: Option<u64>,
+    pub(super) rows: Option<u64>,
     /// The sum of each chunk, of a piece that lies in a file.
-    pub(crate) sums: Arc<[u32]>,
+    pub(super) sums: Arc<[u32]>,
     /// Where it is.
-    pub(crate) source: Source,
+    pub(super) source: Source,
 }
 
 /// Where a piece is.
 #[derive(Debug, Clone)]
-pub(crate) enum Source {
+pub(super) enum Source {
     /// Here.
     Inline(Bytes),
     /// In the producer's `done` object.
@@ -61,7 +62,7 @@ pub(crate) enum Source {
 }
 
 /// The rows of `pieces`, one after the other, in batches of about `batch_rows` rows.
-pub(crate) fn read(
+pub(super) fn read(
     bucket: Bucket,
     pieces: Vec<Piece>,
     schema: SchemaRef,
@@ -143,9 +144,10 @@ async fn read_local(path: PathBuf, range: Range<u64>) -> Option<Bytes> {
         use std::io::{Read, Seek, SeekFrom};
         let mut file = std::fs::File::open(path).ok()?;
         file.seek(SeekFrom::Start(range.start)).ok()?;
-        let mut body = vec![0; usize::try_from(range.end - range.start).ok()?];
-        file.read_exact(&mut body).ok()?;
-        Some(Bytes::from(body))
+        let bytes = range.end - range.start;
+        let mut body = Vec::with_capacity(usize::try_from(bytes).ok()?);
+        file.take(bytes).read_to_end(&mut body).ok()?;
+        (body.len() as u64 == bytes).then(|| Bytes::from(body))
     };
     tokio::task::spawn_blocking(read).await.ok()?
 }

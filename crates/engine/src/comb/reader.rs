@@ -17,15 +17,15 @@ use datafusion::{
     physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream},
 };
 
-use crate::{
-    Result,
-    comb::{self, Piece},
+use super::{
     pieces::{self, TaskExtra},
+    read::{self, Piece},
 };
+use crate::Result;
 
 /// Reads pieces, by partition.
 #[derive(Debug)]
-pub(crate) struct CombReader {
+struct CombReader {
     bucket: Bucket,
     stage: usize,
     partitions: Vec<Vec<Piece>>,
@@ -39,7 +39,7 @@ pub(crate) fn replace_readers(
     bucket: &Bucket,
     query: &QueryId,
     extra: &TaskExtra,
-    scratch: &Path,
+    scratch: Option<&Path>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let replace = |node: Arc<dyn ExecutionPlan>| {
         let Some(reader) = node.downcast_ref::<ShuffleReaderExec>() else { return Ok(Transformed::no(node)) };
@@ -94,6 +94,6 @@ impl ExecutionPlan for CombReader {
             DataFusionError::Internal(format!("stage {} has no partition {partition} for this task", self.stage))
         })?;
         let batch_rows = context.session_config().batch_size();
-        Ok(comb::read(self.bucket.clone(), pieces, self.schema(), batch_rows))
+        Ok(read::read(self.bucket.clone(), pieces, self.schema(), batch_rows))
     }
 }

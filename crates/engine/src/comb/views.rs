@@ -15,7 +15,7 @@ use datafusion::{
 
 /// `expr`, made for `schema`, over batches as they are written: it sees the types it was made for, so that rows are
 /// dealt to partitions as the planner said, on every side of a join.
-pub(crate) fn over_written(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
+pub(super) fn over_written(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DataFusionResult<Arc<dyn PhysicalExpr>> {
     let widen = |node: Arc<dyn PhysicalExpr>| {
         let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
         let data_type = schema.field(column.index()).data_type();

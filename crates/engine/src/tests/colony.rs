@@ -281,7 +281,7 @@ async fn work(bucket: Bucket, runner: TaskRunner, ended: Arc<Mutex<Vec<Outcome>>
 }
 
 /// Rows as text; sorted unless their order counts.
-pub(super) fn rows(batches: &[RecordBatch], in_order: bool) -> Vec<String> {
+pub(crate) fn rows(batches: &[RecordBatch], in_order: bool) -> Vec<String> {
     let text = pretty_format_batches(batches).unwrap().to_string();
     let mut rows: Vec<String> = text.lines().filter(|line| line.starts_with('|')).skip(1).map(squeezed).collect();
     if !in_order {

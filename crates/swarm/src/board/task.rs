@@ -121,12 +121,6 @@ pub struct OutputPiece {
     /// The file, relative to the attempt's output prefix.
     #[prost(string, tag = "2")]
     pub file: String,
-    /// The writer's own number for the file, where it gives one.
-    #[prost(uint64, optional, tag = "3")]
-    pub file_id: Option<u64>,
-    /// Whether the file holds several partitions behind an index.
-    #[prost(bool, tag = "4")]
-    pub is_sort_shuffle: bool,
     /// Rows of this partition.
     #[prost(uint64, tag = "5")]
     pub rows: u64,
