@@ -270,9 +270,11 @@ impl Drive {
 
     fn open_stage(&mut self, id: u32, tasks: u32, folded: &[u32]) -> Result<()> {
         let inputs = self.plans.inputs(id, folded);
-        let plan = self.plans.resolve(id, folded, &pieces::locations(&self.query, &self.done, &inputs))?;
+        let locations = pieces::locations(&self.query, &self.done, &inputs);
+        let plan = self.plans.resolve(id, folded, &locations)?;
+        let bare = self.plans.resolve_bare(id, folded, &locations)?;
         let sql = self.plans.stage(id).map(|stage| stage.sql.clone()).unwrap_or_default();
-        self.open.insert(id, OpenStage { plan, sql, tasks });
+        self.open.insert(id, OpenStage { plan, bare, sql, tasks });
         Ok(())
     }
 

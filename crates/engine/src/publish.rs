@@ -88,6 +88,8 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct OpenStage {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// The same without what reduces it, where something does: see `stages::reduce`.
+    pub(crate) bare: Option<Arc<dyn ExecutionPlan>>,
     pub(crate) sql: String,
     pub(crate) tasks: u32,
 }
@@ -113,15 +115,14 @@ pub(crate) struct Common<'a> {
 pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order) -> Result<(TaskObject, TaskLoad)> {
     let Attempt { stage: stage_id, task, attempt } = order.attempt;
     let partitions = stage.partitions(task);
+    let spills = order.remedy == Remedy::RoomierOrSpilling;
+    let whole = stage.bare.as_ref().filter(|_| spills).unwrap_or(&stage.plan);
     // One task does all there is, and what was folded into the stage has partitions of its own.
     let plan = match stage.tasks {
-        1 => Arc::clone(&stage.plan),
-        _ => stages::restrict(&stage.plan, &partitions)?,
+        1 => Arc::clone(whole),
+        _ => stages::restrict(whole, &partitions)?,
     };
-    let plan = match order.remedy {
-        Remedy::RoomierOrSpilling => merge_joins::everywhere(plan)?,
-        _ => plan,
-    };
+    let plan = if spills { merge_joins::everywhere(plan)? } else { plan };
     let cells = task_cells::cells_of(plan.as_ref());
     let mut inputs = BTreeSet::new();
     pieces::inputs_of(&common.query, plan.as_ref(), &mut inputs);
@@ -130,7 +131,7 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
         _ => 1,
     };
     let timeout = (ATTEMPT_TIMEOUT * factor).min(common.timeout).max(Duration::from_secs(1));
-    let memory_bytes = if order.remedy == Remedy::RoomierOrSpilling { ROOMIER_BYTES } else { 0 };
+    let memory_bytes = if spills { ROOMIER_BYTES } else { 0 };
     let output_ids = compute_global_output_partition_ids(&stage.plan, &partitions);
     let object = TaskObject {
         engine_version: codec::engine_version(),

@@ -152,11 +152,31 @@ impl StagePlans {
 
     /// A stage that does the work of `folded` stages as well, inputs first, with its inputs' outputs filled in.
     pub(crate) fn resolve(&self, id: u32, folded: &[u32], locations: &Locations) -> Result<Arc<dyn ExecutionPlan>> {
+        self.resolved(id, folded, locations, |id| written_by(id, locations))
+    }
+
+    /// The same without what reduces it, if something could: for a task that had not enough memory with it.
+    pub(crate) fn resolve_bare(
+        &self,
+        id: u32,
+        folded: &[u32],
+        locations: &Locations,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let is_reduced = self.stage(id).is_some_and(|stage| !stage.reduced_by.is_empty());
+        is_reduced.then(|| self.resolved(id, folded, locations, |_| reduce::TOO_MUCH)).transpose()
+    }
+
+    fn resolved(
+        &self,
+        id: u32,
+        folded: &[u32],
+        locations: &Locations,
+        written: impl Fn(u32) -> (u64, u64),
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let find = |id| self.stage(id).ok_or_else(|| EngineError::decode(format!("there is no stage {id}")));
         let stage = find(id)?;
         let mut plan = Arc::clone(&stage.plan);
         if !stage.reduced_by.is_empty() {
-            let written = |id| written_by(id, locations);
             plan = reduce::by_the_smallest(&plan, &stage.reduced_by, stage.scan_bytes, written)?;
         }
         for inner in folded.iter().rev() {

@@ -26,6 +26,9 @@
 //! where such a join has a large side they get a stage of their own ([`apart`]), whose size tells. The price, if they
 //! are many after all: they are written and read once more, and the large side waited for them in vain.
 //!
+//! A task holds the keys of the small side in memory that it cannot spill. One that had not enough is tried again without
+//! them: it keeps more rows than others of its stage, and all of those are dropped by the join above.
+//!
 //! And several joins by one key may stand in one stage, a side of one being another. There whatever was dealt on the
 //! left reduces whatever was dealt on the right ([`origins`]): what has no partner in it has none in what was joined with
 //! it.
@@ -331,6 +334,9 @@ fn dealt(node: &Arc<dyn ExecutionPlan>, stages: &[Cut]) -> Option<usize> {
     let read = node.downcast_ref::<UnresolvedShuffleExec>().filter(|read| !read.broadcast)?;
     stages.iter().position(|stage| stage.id == read.stage_id)
 }
+
+/// Rows and bytes with which nothing is reduced.
+pub(super) const TOO_MUCH: (u64, u64) = (u64::MAX, u64::MAX);
 
 /// A reduced stage's plan with one of what could reduce it, the one that has the fewest rows of those that are not too large
 /// beside the `scan_bytes` that the stage reads; with none if all are. `reduced_by` are those that could, in the order in

@@ -1,7 +1,8 @@
 //! Large sides of joins, reduced before they are dealt out.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use apiary_swarm::behaviour::abandonment::Remedy;
 use ballista_core::{
     JobId,
     serde::scheduler::{
@@ -16,7 +17,10 @@ use datafusion::{
 
 use super::{colony::Colony, statements::without_broadcast};
 use crate::{
-    Grain, StagePlans, board_config,
+    Grain, StagePlans, board_config, codec,
+    comb::pieces::DoneTasks,
+    publish::{Common, OpenStage, Order, task_object},
+    query_run::Attempt,
     stages::{Locations, StagePlan},
 };
 
@@ -39,6 +43,10 @@ fn reduced(plans: &StagePlans) -> Vec<&StagePlan> {
 
 /// What a stage does when other stages have written so many rows and bytes.
 fn resolved(plans: &StagePlans, id: u32, written: &[(u32, u64, u64)]) -> String {
+    displayable(plans.resolve(id, &[], &locations(written)).unwrap().as_ref()).indent(false).to_string()
+}
+
+fn locations(written: &[(u32, u64, u64)]) -> Locations {
     let location = |stage: u32, rows: u64, bytes: u64| PartitionLocation {
         map_partition_id: 0,
         partition_id: PartitionId::new(&JobId::new("q".to_owned()), stage as usize, 0),
@@ -55,10 +63,7 @@ fn resolved(plans: &StagePlans, id: u32, written: &[(u32, u64, u64)]) -> String 
         is_sort_shuffle: false,
     };
     let pieces = |stage, rows, bytes| HashMap::from([(0, vec![location(stage, rows, bytes)])]);
-    let locations: Locations =
-        written.iter().map(|(stage, rows, bytes)| (*stage as usize, pieces(*stage, *rows, *bytes))).collect();
-    let plan = plans.resolve(id, &[], &locations).unwrap();
-    displayable(plan.as_ref()).indent(false).to_string()
+    written.iter().map(|(stage, rows, bytes)| (*stage as usize, pieces(*stage, *rows, *bytes))).collect()
 }
 
 #[tokio::test]
@@ -87,6 +92,27 @@ async fn a_small_side_that_is_not_small_reduces_nothing_and_a_successor_says_the
         assert!(resolved(plans, id, &[(by, 1, 16 << 20)]).contains("RightSemi"));
         let whole = resolved(plans, id, &[(by, 1, (16 << 20) + 1)]);
         assert!(!whole.contains("RightSemi") && whole.contains("SortShuffleWriter"), "{whole}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_ran_out_of_memory_is_tried_again_without_what_reduces_it() {
+    let plans = cut(EXISTS, Grain::FINE).await;
+    let (id, by) = (reduced(&plans)[0].id, reduced(&plans)[0].reduced_by()[0]);
+    let locations = locations(&[(by, 1, 100)]);
+    let (plan, bare) = (plans.resolve(id, &[], &locations).unwrap(), plans.resolve_bare(id, &[], &locations).unwrap());
+    assert!(bare.is_some() && plans.resolve_bare(by, &[], &locations).unwrap().is_none());
+    let stage = OpenStage { plan, bare, sql: String::new(), tasks: 1 };
+    let query = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+    let common = Common { query, settings: &[], done: &DoneTasks::new(), timeout: Duration::from_secs(60) };
+    let runtime = apiary_query::runtime_for(&apiary_bucket::Bucket::in_memory()).unwrap();
+    let context = SessionContext::new_with_config_rt(board_config(1), runtime).task_ctx();
+    for (remedy, semi_joins) in [(Remedy::Same, 1), (Remedy::RoomierOrSpilling, 0)] {
+        let attempt = Attempt { stage: id, task: 0, attempt: 1 };
+        let (task, _) = task_object(&common, &stage, &Order { attempt, avoid: Vec::new(), remedy }).unwrap();
+        let plan = codec::decode_plan(&task.plan, &context).unwrap();
+        let text = displayable(plan.as_ref()).indent(false).to_string();
+        assert_eq!(text.matches("RightSemi").count(), semi_joins, "{text}");
     }
 }
 
