@@ -27,7 +27,6 @@ use datafusion::{
     },
     common::{
         JoinSide,
-        stats::Precision,
         tree_node::{Transformed, TreeNode},
     },
     error::Result,
@@ -76,10 +75,7 @@ fn exchange(plan: Arc<dyn ExecutionPlan>, wanted: &dyn Fn(&HashJoinExec) -> bool
 fn build_bytes(join: &HashJoinExec) -> Option<u64> {
     let build = apiary_query::cautious(Arc::clone(join.left())).ok()?;
     let known = StatisticsContext::new().compute(build.as_ref(), &StatisticsArgs::new()).ok()?;
-    let bytes = match known.total_byte_size {
-        Precision::Exact(bytes) | Precision::Inexact(bytes) => bytes as u64,
-        Precision::Absent => return None,
-    };
+    let bytes = apiary_query::known_bytes(&known)? as u64;
     Some(match join.partition_mode() {
         PartitionMode::Partitioned => bytes / (build.output_partitioning().partition_count().max(1) as u64),
         _ => bytes,

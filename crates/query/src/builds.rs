@@ -20,7 +20,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use datafusion::{
     arrow::datatypes::DataType,
-    common::JoinType,
+    common::{JoinType, Statistics},
     config::ConfigOptions,
     error::Result as DfResult,
     physical_expr::{PhysicalExpr, expressions::Column},
@@ -170,6 +170,16 @@ impl SideSize {
         let told = known.total_byte_size.get_value().copied().filter(|bytes| *bytes > 0);
         Self { rows, bytes: told.or_else(|| rows.map(|rows| rows.saturating_mul(row_bytes.max(8)))) }
     }
+}
+
+/// The bytes of what `known` is said of, if anybody knows: those of its columns where all are known, since a projection
+/// leaves the sum as it was. Not what Ballista goes by: see [`SideSize`].
+#[must_use]
+pub fn known_bytes(known: &Statistics) -> Option<usize> {
+    let columns = known.column_statistics.iter();
+    let of_columns = columns.map(|column| column.byte_size.get_value()).sum::<Option<usize>>();
+    let all = [known.total_byte_size.get_value().copied(), of_columns];
+    all.into_iter().flatten().filter(|bytes| *bytes > 0).min()
 }
 
 /// The two lines of the head of this file, in units of dealing a row to another core.

@@ -37,7 +37,7 @@ mod views;
 mod walls;
 
 pub use advice::scratch_is_full;
-pub use builds::SideSize;
+pub use builds::{SideSize, known_bytes};
 pub use define::{Place, session_after};
 pub use error::{QueryError, Result};
 pub use explain::{AnalyzeReport, ExplainReport, NodeShare, StageReport, StageRun};

@@ -13,7 +13,8 @@ use super::bounds::{self, Bound, ColumnBounds};
 /// Bytes that a value without a fixed width is taken to have in memory.
 const TEXT_BYTES: u64 = 24;
 
-/// What is known of one cell, and of those of its columns that are `wanted`: what nobody looks at is not unpacked.
+/// What is known of one cell, and of those of its columns that are `wanted`: what nobody looks at is not unpacked, and its
+/// bytes are not counted. (DataFusion leaves the bytes of all columns with a scan of a few, if one of those is a text.)
 pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef, wanted: &BTreeSet<usize>) -> Statistics {
     let rows = cell.rows;
     let columns = schema.fields().iter().enumerate().map(|(at, field)| {
@@ -21,10 +22,10 @@ pub(super) fn of_cell(cell: &CellEntry, schema: &SchemaRef, wanted: &BTreeSet<us
         of_column(bounds, field, rows)
     });
     let columns: Vec<_> = columns.collect();
-    let width: u64 = schema.fields().iter().map(|field| width(field)).sum();
+    let width: u64 = wanted.iter().map(|at| width(schema.field(*at))).sum();
     Statistics {
         num_rows: Precision::Exact(size(rows)),
-        total_byte_size: Precision::Inexact(size(rows.saturating_mul(width))),
+        total_byte_size: Precision::Inexact(size(rows.saturating_mul(width.max(1)))),
         column_statistics: columns,
     }
 }
