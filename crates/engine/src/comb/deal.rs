@@ -34,8 +34,11 @@ use super::views;
 /// Rows that are held as they are before they become bytes.
 const HELD_BYTES_MAX: usize = 8 << 20;
 
-/// How long a part of a lane gets: what is larger was one buffer.
-const SEGMENT_BYTES: usize = 1 << 20;
+/// Rows of a partition that are a message by themselves: putting them together would copy them once more.
+const MESSAGE_ROWS_MIN: usize = 1024;
+
+/// The least and the most that a part of a lane has.
+const SEGMENT_BYTES: (usize, usize) = (4 << 10, 1 << 20);
 
 /// How rows find their partition.
 #[derive(Debug, Clone)]
@@ -196,16 +199,20 @@ impl OpenLane {
     }
 }
 
-/// `batches` in their order, in groups of no more than `rows` rows, but for a batch that has more by itself.
+/// `batches` in their order, the small ones in groups of no more than `rows` rows.
 fn together(batches: Vec<RecordBatch>, rows: usize) -> Vec<Vec<RecordBatch>> {
     let mut groups: Vec<Vec<RecordBatch>> = Vec::new();
-    let mut in_last = 0;
+    // Rows that the last group can still take.
+    let mut room = 0;
     for batch in batches {
-        in_last += batch.num_rows();
-        match groups.last_mut().filter(|_| in_last <= rows) {
-            Some(group) => group.push(batch),
+        let many = batch.num_rows() >= MESSAGE_ROWS_MIN;
+        match groups.last_mut().filter(|_| !many && batch.num_rows() <= room) {
+            Some(group) => {
+                room -= batch.num_rows();
+                group.push(batch);
+            }
             None => {
-                in_last = batch.num_rows();
+                room = if many { 0 } else { rows.saturating_sub(batch.num_rows()) };
                 groups.push(vec![batch]);
             }
         }
@@ -213,7 +220,7 @@ fn together(batches: Vec<RecordBatch>, rows: usize) -> Vec<Vec<RecordBatch>> {
     groups
 }
 
-/// Memory that is written to, in parts: what grows in one part is copied again and again.
+/// Memory that is written to, in parts, each as large as all before it: what grows in one part is copied again and again.
 #[derive(Debug, Default)]
 struct Segments {
     full: Vec<Bytes>,
@@ -230,12 +237,15 @@ impl Segments {
 
 impl io::Write for Segments {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.open.is_empty() && self.open.len() + bytes.len() > SEGMENT_BYTES {
-            self.full.push(mem::take(&mut self.open).into());
+        if self.open.len() == self.open.capacity() {
+            let next = Vec::with_capacity(self.bytes.clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1));
+            self.full.extend((!self.open.is_empty()).then(|| mem::take(&mut self.open).into()));
+            self.open = next;
         }
-        self.open.extend_from_slice(bytes);
-        self.bytes += bytes.len();
-        Ok(bytes.len())
+        let taken = bytes.len().min(self.open.capacity() - self.open.len());
+        self.open.extend_from_slice(&bytes[..taken]);
+        self.bytes += taken;
+        Ok(taken)
     }
 
     fn flush(&mut self) -> io::Result<()> {
