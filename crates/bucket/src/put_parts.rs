@@ -1,7 +1,8 @@
 //! Putting what lies in memory in parts: over a network in several requests where it is large.
 
 use bytes::Bytes;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, PutPayloadMut};
 
 use crate::{
     bucket::Bucket,
@@ -17,8 +18,7 @@ const PIECES_IN_FLIGHT_MAX: usize = 4;
 
 impl Bucket {
     /// Writes `parts`, one after the other, as one object, whether or not it is there. 1 PUT, or above 8 MiB one for each
-    /// 8 MiB and two more, unless the bucket is a folder; nothing is copied. A failed upload, or one that is dropped half
-    /// way, leaves no object.
+    /// 8 MiB and two more, unless the bucket is a folder. A failed upload, or one that is dropped half way, leaves no object.
     pub async fn put_parts(&self, key: &Key, parts: Vec<Bytes>) -> Result<()> {
         let path = key.to_path()?;
         if self.is_folder() || parts.iter().map(Bytes::len).sum::<usize>() <= PIECE_BYTES {
@@ -26,27 +26,41 @@ impl Bucket {
             return written.map(drop).map_err(|error| BucketError::store("write", key.as_str(), error));
         }
         let failed = |error| BucketError::store("upload", key.as_str(), error);
-        let upload = self.store.put_multipart(&path).await.map_err(failed)?;
-        let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, PIECE_BYTES)));
-        for part in parts {
-            let Some(pieces) = upload.0.as_mut() else { break };
-            pieces.wait_for_capacity(PIECES_IN_FLIGHT_MAX).await.map_err(failed)?;
-            pieces.put(part);
-        }
-        if let Some(whole) = upload.0.take() {
-            whole.finish().await.map_err(failed)?;
-        }
+        let mut upload = Upload(Some(self.store.put_multipart(&path).await.map_err(failed)?));
+        let Some(going) = upload.0.as_mut() else { return Ok(()) };
+        let sent: Vec<_> = pieces(parts).into_iter().map(|piece| going.put_part(piece)).collect();
+        stream::iter(sent).buffered(PIECES_IN_FLIGHT_MAX).try_collect::<()>().await.map_err(failed)?;
+        going.complete().await.map_err(failed)?;
+        upload.0 = None;
         Ok(())
     }
 }
 
+/// The same bytes in pieces of [`PIECE_BYTES`], the last of which may be shorter: some stores take no others.
+fn pieces(parts: Vec<Bytes>) -> Vec<PutPayload> {
+    let (mut pieces, mut piece) = (Vec::new(), PutPayloadMut::new());
+    for mut part in parts {
+        while !part.is_empty() {
+            let room = PIECE_BYTES - piece.content_length();
+            piece.push(part.split_to(room.min(part.len())));
+            if piece.content_length() == PIECE_BYTES {
+                pieces.push(std::mem::take(&mut piece).freeze());
+            }
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece.freeze());
+    }
+    pieces
+}
+
 /// An upload under way. Dropped before its end it is taken back: a store keeps, and charges for, the parts of an upload
 /// that nobody ends.
-struct Upload(Option<WriteMultipart>);
+struct Upload(Option<Box<dyn MultipartUpload>>);
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(mut upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             // One request, which its caller, gone by now, cannot wait for.
             runtime.spawn(async move { upload.abort().await.ok() });
         }

@@ -172,14 +172,14 @@ impl SideSize {
     }
 }
 
-/// The bytes of what `known` is said of, if anybody knows: those of its columns where all are known, since a projection
-/// leaves the sum as it was. Not what Ballista goes by: see [`SideSize`].
+/// The bytes of what `known` is said of, if anybody knows: those of its columns where that is less, since a projection
+/// leaves the sum as it was. Where there is no sum columns say nothing: a join leaves theirs as they were, whatever it makes
+/// of its rows. Not what Ballista goes by: see [`SideSize`].
 #[must_use]
 pub fn known_bytes(known: &Statistics) -> Option<usize> {
-    let columns = known.column_statistics.iter();
-    let of_columns = columns.map(|column| column.byte_size.get_value()).sum::<Option<usize>>();
-    let all = [known.total_byte_size.get_value().copied(), of_columns];
-    all.into_iter().flatten().filter(|bytes| *bytes > 0).min()
+    let total = known.total_byte_size.get_value().copied()?;
+    let of_columns = known.column_statistics.iter().map(|column| column.byte_size.get_value()).sum::<Option<usize>>();
+    Some(of_columns.filter(|bytes| *bytes > 0).map_or(total, |bytes| bytes.min(total)))
 }
 
 /// The two lines of the head of this file, in units of dealing a row to another core.

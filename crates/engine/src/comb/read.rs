@@ -1,7 +1,7 @@
 //! Shuffle output, read back.
 //!
-//! A piece is a byte range that holds one or more whole Arrow IPC streams, one after the other (a writer that
-//! spilled leaves several). It is fetched in chunks, a few ahead of the decoder, so memory is bounded by
+//! A piece is a byte range that holds one or more whole Arrow IPC streams, one after the other (each
+//! input of the task that wrote it leaves one). It is fetched in chunks, a few ahead of the decoder, so memory is bounded by
 //! [`CHUNK_BYTES`] times [`CHUNKS_AHEAD`] whatever its size. Sources in order: bytes that came with the task, this
 //! node's own scratch file, a ranged GET from the bucket. Each chunk of a file is held against its sum before it is
 //! decoded: a scratch file that is damaged is passed over, what came damaged from the bucket is asked for once more, and

@@ -6,7 +6,8 @@
 //! in several pieces, which are read one after the other. So nothing is spilled to be read and written again, whatever
 //! comes out of a stage.
 //!
-//! Dropping the future ends all of it: no input runs on for an attempt that nobody wants any more.
+//! Dropping the future ends all of it at the next batch. A request that is on its way then may still leave an object, which
+//! goes with its query.
 
 use std::{sync::Arc, time::Duration};
 
@@ -132,6 +133,8 @@ async fn deal(
     // Ends with the input, which ends with the attempt at the latest.
     while let Some(batch) = stream.next().await {
         let batch = batch?;
+        // Whoever wants this to end is heard, also if rows come without a wait.
+        tokio::task::consume_budget().await;
         let began = output.now();
         dealer.push(batch)?;
         let refused = dealt.held.try_resize(dealer.held_bytes()).is_err();
@@ -161,7 +164,11 @@ async fn gather(mut running: JoinSet<Result<Dealt>>, inline_bytes_max: u64, outp
     let mut all = Vec::new();
     while let Some(ended) = running.join_next().await {
         match ended {
-            Ok(dealt) => all.push(dealt?),
+            Ok(Ok(dealt)) => all.push(dealt),
+            Ok(Err(error)) => {
+                running.shutdown().await;
+                return Err(error);
+            }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => return Err(internal("an input was stopped")),

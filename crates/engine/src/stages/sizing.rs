@@ -1,7 +1,7 @@
 //! How coarsely a query is cut: what a stage costs, and what follows.
 //!
 //! A stage is not free. Whatever it does, somebody publishes its tasks, somebody hears of them and claims them, a plan
-//! is decoded and a session made for each, files are opened, written and read back, a `done` is put and found. Over a
+//! is decoded for each, files are opened, written and read back, a `done` is put and found. Over a
 //! local folder with wake-up calls that is some milliseconds, over a store in the same house 50 to 70, over S3 a
 //! quarter of a second; and it is waiting, which no second core shortens. Reading costs as well, but it is work: one
 //! bee decodes some 100 to 300 MB of Parquet a second. So a stage is worth what a bee reads in the time that

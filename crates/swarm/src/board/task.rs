@@ -112,7 +112,7 @@ impl BoardObject for TaskObject {
     }
 }
 
-/// Where one piece of a finished task's output lies.
+/// Where one piece of a finished task's output lies. Tags 3 and 4 had another meaning once.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct OutputPiece {
     /// The output partition that the piece belongs to.
