@@ -108,7 +108,7 @@ impl Place {
     }
 
     /// Makes the folder of `file` and, for what must last, brings the names on the way to the disk. Refuses to go
-    /// through anything that is not a folder, such as a symbolic link.
+    /// through anything that is not a folder, such as a symbolic link; a folder that was found once is not looked at again.
     pub(super) fn make_parents(&self, file: &FilePath, durable: bool) -> io::Result<()> {
         let parent = file.parent().unwrap_or(&self.root);
         if self.settled().get(parent).is_some_and(|synced| *synced || !durable) {

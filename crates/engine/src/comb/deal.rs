@@ -6,10 +6,10 @@
 //!                         Arrow IPC, a stream for each partition, in memory ◀── put together ◀─────┘
 //! ```
 //!
-//! A round comes when there is a whole batch for each partition, or [`HELD_BYTES_MAX`] of rows, or as much as may be held: messages between tasks are
-//! neither so small that what describes them weighs more than they do, nor is more held twice than that. Which row goes
-//! where is DataFusion's own reckoning, the one with which it would exchange rows within a process, so a stage that was
-//! put back into its reader meets the same partners.
+//! A round comes when there is a whole batch for each partition, or [`HELD_BYTES_MAX`] of rows, or as much as may be held.
+//! So messages between tasks are not so small that what describes them weighs more than they do, and no more than that is
+//! held twice. Which row goes where is DataFusion's own reckoning, the one with which it would exchange rows within a
+//! process, so a stage that was put back into its reader meets the same partners.
 //!
 //! Rows of one partition keep the order in which they came: a merge that reads them relies on it.
 

@@ -77,7 +77,7 @@ pub(crate) async fn write(
     let ways = ways(writer, ids)?;
     let [input] = writer.children()[..] else { return Err(internal("a writer has one input")) };
     let options = ipc_options(&context)?;
-    let run_bytes_max = (run_bytes_max(&context) / ways.len().max(1)).max(RUN_BYTES_MIN);
+    let run_bytes_max = input_bytes_max(&context, ways.len());
     let mut running = JoinSet::new();
     for (partition, way) in ways.into_iter().enumerate() {
         let stream = input.execute(partition, Arc::clone(&context))?;
@@ -91,11 +91,13 @@ pub(crate) async fn write(
     gather(running, inline_bytes_max, &output).await
 }
 
-fn run_bytes_max(context: &TaskContext) -> usize {
-    match context.memory_pool().memory_limit() {
+/// What each of so many inputs holds before it puts a run away.
+fn input_bytes_max(context: &TaskContext, inputs: usize) -> usize {
+    let together = match context.memory_pool().memory_limit() {
         MemoryLimit::Finite(bytes) => RUN_BYTES_MAX.min(bytes / RUN_SHARE),
         _ => RUN_BYTES_MAX,
-    }
+    };
+    (together / inputs.max(1)).max(RUN_BYTES_MIN)
 }
 
 /// How each input partition's rows find theirs.
