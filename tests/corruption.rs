@@ -258,7 +258,7 @@ async fn a_damaged_plan_or_result_on_the_board_is_itself_or_an_error_that_names_
         timeout_ms: 1_000,
         ..TaskObject::of(id.attempt(1))
     };
-    board.publish_task(&task, None).await.unwrap();
+    board.publish_task(&task).await.unwrap();
     let mut done = DoneRecord::of(1, "nonce-of-pi-1", &node, life);
     done.inline.push(InlineFile { file: "data.arrow".into(), body: plan });
     board.mark_done(&id, &done).await.unwrap();

@@ -5,8 +5,8 @@
 //!        ▼
 //!   events ──▶ QueryRun ──▶ actions: publish, mark lost, finish, fail
 //!        ▲                                   │
-//!        └────────── wait a little ◀─────────┘   10–100 ms on a local bucket, 50–500 ms on a remote one, or until a
-//!                                                worker says that a task has ended: then its `done` alone is read
+//!        └────────── wait a little ◀─────────┘   10–100 ms on a local bucket, 50–500 ms on a remote one, the longest
+//!                                                where all workers say what they ended: then its `done` alone is read
 //! ```
 //!
 //! Everything the loop knows stands on the board, so a coordinator that is given a query that is already there goes
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use apiary_core::QueryId;
+use apiary_core::{NodeId, QueryId};
 use apiary_swarm::{AttemptId, Board, TaskId};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -29,10 +29,12 @@ use crate::{
     claims::Claim,
     comb::pieces::{self, DoneTasks},
     open,
+    pace::Pace,
     placing::Placing,
     publish::{self, Common, OpenStage, Order},
     query_run::{Action, Attempt, Event, Failure, QueryRun},
     result_stream::Finished,
+    staff,
     stages::StagePlans,
     wake::{self, TaskEnd},
 };
@@ -114,7 +116,7 @@ impl Drive {
         gone: &CancellationToken,
         mut takes: watch::Receiver<u32>,
     ) -> Result<End> {
-        let mut pace = Pace::of(self.env.bucket.uri());
+        let mut pace = Pace::of(self.env.bucket.uri(), self.now());
         let mut ends = wake::listen_to_ends();
         let (mut cared, mut failures) = (Duration::ZERO, 0);
         let mut events = Vec::new();
@@ -136,12 +138,18 @@ impl Drive {
             }
             self.publish_delayed().await?;
             self.report();
-            let ended = self.wait(pace.next(busy), cancel, gone, &mut takes, &mut ends).await;
+            let is_told = self.is_told();
+            if busy && !is_told {
+                pace.hurry(self.now());
+            }
+            let ended = self.wait(pace.left(self.now()), cancel, gone, &mut takes, &mut ends).await;
             let now = self.now();
             let care = now.saturating_sub(cared) >= CARE_INTERVAL;
-            let looked = match ended.is_empty() || care {
-                true => self.look(care, &mut events).await,
-                false => self.read_done(ended, &mut events).await,
+            let looked = if care || pace.left(now).is_zero() {
+                pace.looked(now, is_told);
+                self.look(care, &mut events).await
+            } else {
+                self.read_ended(ended, &mut events).await
             };
             match looked {
                 Ok(()) => failures = 0,
@@ -173,7 +181,15 @@ impl Drive {
         self.env.bucket.clock().monotonic()
     }
 
-    /// Waits, and says which tasks are said to have ended. What is said of none means: look at the board.
+    /// Whether every worker in sight would say what it has ended.
+    fn is_told(&self) -> bool {
+        let says = |node: &NodeId| *node == self.env.node || self.env.nudger.listens(node);
+        let world = (self.env.world)();
+        let mut workers = world.iter().filter(|node| staff::can_work(node)).peekable();
+        workers.peek().is_some() && workers.all(|node| says(&node.heartbeat.node))
+    }
+
+    /// Waits, and says which tasks are said to have ended.
     async fn wait(
         &self,
         pause: Duration,
@@ -323,25 +339,4 @@ fn shortened(sql: &str) -> String {
         words.push('…');
     }
     words
-}
-
-/// How long to wait between looks: short after news, longer while nothing happens.
-struct Pace {
-    first: Duration,
-    longest: Duration,
-    next: Duration,
-}
-
-impl Pace {
-    fn of(uri: &str) -> Self {
-        let near = uri.starts_with("file:") || uri.starts_with("memory:");
-        let (first, longest) = if near { (10, 100) } else { (50, 500) };
-        let first = Duration::from_millis(first);
-        Self { first, longest: Duration::from_millis(longest), next: first }
-    }
-
-    fn next(&mut self, busy: bool) -> Duration {
-        self.next = if busy { self.first } else { (self.next * 3 / 2).min(self.longest) };
-        self.next
-    }
 }

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Whatever goes wrong ends in a `.failed` record of this attempt, never in the node: errors are classified, panics
-//! caught, cancelling and deadlines drop the plan. Two attempts at a task share no object but the key of the one `done`
-//! that the first of them gets.
+//! caught, cancelling and deadlines drop the plan. The claim is on the board before the plan is so much as decoded: one
+//! that kills its node has cost an attempt then, and is given up after a few. Two attempts at a task share no object but
+//! the key of the one `done` that the first of them gets.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -145,9 +146,12 @@ impl TaskRunner {
         done: &DoneRecord,
         cancel: &CancellationToken,
     ) -> Result<Outcome> {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = self.bucket.clock().sleep(self.delay) => {}
+        // A timer has a millisecond at least to it, and every stage waits for its last task.
+        if !self.delay.is_zero() {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = self.bucket.clock().sleep(self.delay) => {}
+            }
         }
         if cancel.is_cancelled() {
             self.clean(&id.task, &done.nonce).await;

@@ -23,6 +23,7 @@ mod look;
 mod merge_joins;
 mod metrics;
 mod open;
+mod pace;
 mod placing;
 mod publish;
 pub mod query_run;

@@ -55,6 +55,15 @@ impl Drive {
         self.read_done(new, events).await
     }
 
+    /// Reads the results of tasks that are said to have ended. One that has none has failed, and a look says why.
+    pub(crate) async fn read_ended(&mut self, ended: BTreeSet<(u32, u32)>, events: &mut Vec<Event>) -> Result<()> {
+        self.read_done(ended.clone(), events).await?;
+        match ended.iter().all(|task| self.done.contains_key(task)) {
+            true => Ok(()),
+            false => self.look(false, events).await,
+        }
+    }
+
     /// Reads what is new of these tasks' results; of one that has none there is nothing to say. A GET for each.
     pub(crate) async fn read_done(&mut self, mut new: BTreeSet<(u32, u32)>, events: &mut Vec<Event>) -> Result<()> {
         new.retain(|id| !self.done.contains_key(id));

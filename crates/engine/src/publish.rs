@@ -62,6 +62,11 @@ pub trait Nudger: Send + Sync + std::fmt::Debug {
     /// A task was published, or with `cancelled` the query is over.
     fn nudge(&self, query: &QueryId, task: Option<NewTask<'_>>, cancelled: bool);
 
+    /// Whether a node listens, and so says what it has ended.
+    fn listens(&self, _: &NodeId) -> bool {
+        false
+    }
+
     /// Nodes that listened and do not any more, and for how long; for a while only.
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
         Vec::new()
@@ -151,12 +156,12 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
     Ok((object, TaskLoad { name, cells, memory_bytes, avoid: order.avoid.clone() }))
 }
 
-/// Puts tasks on the board, several at once, and wakes workers. 1 PUT each; the first task of a stage brings the
-/// stage's text for people along.
+/// Puts tasks on the board, several at once, and wakes workers. 1 PUT each, and 1 more for the first task of a stage: the
+/// stage's text for people, which nobody waits for and no query fails for.
 pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObject, Option<String>)>) -> Result<()> {
     stream::iter(tasks)
         .map(|(task, sql)| async move {
-            let body = board.publish_task(&task, sql.as_deref()).await?;
+            let body = board.publish_task(&task).await?;
             if let Some(id) = task.id() {
                 let key = layout::task(&id.task.query, id.task.stage, id.task.task, id.attempt);
                 let body = body.filter(|body| body.len() <= NUDGED_BYTES_MAX).unwrap_or_default();
@@ -165,6 +170,11 @@ pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObjec
                     Some(NewTask { key: key.as_ref(), body: &body, preferred_node: &task.preferred_node }),
                     false,
                 );
+                if let Some(sql) = sql
+                    && let Err(error) = board.describe_task(&id.task, &sql).await
+                {
+                    tracing::debug!(%error, "a fragment's text could not be written");
+                }
             }
             Ok(())
         })

@@ -108,6 +108,10 @@ impl Nudger for Nudges {
         let _ = self.sender.send(Nudge { query_id: query.to_string(), task_key, cancelled, task, preferred_node });
     }
 
+    fn listens(&self, node: &NodeId) -> bool {
+        self.listeners.with(|known| known.get(node).is_some_and(|one| one.streams > 0))
+    }
+
     fn out_of_touch(&self) -> Vec<(NodeId, Duration)> {
         self.listeners.broken()
     }
@@ -182,7 +186,10 @@ mod tests {
         let listen = || nudges.nudges(Request::new(NudgesRequest { node: "pi-1".into() }));
         let stream = listen().await.unwrap();
         assert_eq!(nudges.out_of_touch(), []);
+        let pi = NodeId::new("pi-1").unwrap();
+        assert!(nudges.listens(&pi) && !nudges.listens(&NodeId::new("pi-2").unwrap()));
         drop(stream);
+        assert!(!nudges.listens(&pi));
         clock.run(clock.sleep(Duration::from_secs(3))).await;
         assert_eq!(nudges.out_of_touch(), [(NodeId::new("pi-1").unwrap(), Duration::from_secs(3))]);
         let _stream = listen().await.unwrap();

@@ -17,7 +17,7 @@ use apiary_core::QueryId;
 use apiary_engine::wake::{self, LocalNudge, TaskEnd};
 use apiary_node::{Node, PeerChannel, Role};
 use apiary_proto::v1::{EndedRequest, Nudge, NudgesRequest, task_service_client::TaskServiceClient};
-use apiary_swarm::TaskId;
+use apiary_swarm::{NodeView, TaskId};
 use bytes::Bytes;
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
@@ -109,8 +109,8 @@ pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, ears: Ear
     streams.spawn(say_ends(Arc::clone(&node)));
     let mut known: HashMap<String, CancellationToken> = HashMap::new();
     while !shutdown.is_cancelled() {
+        ears.0.known.store(others(&node).count(), Ordering::Relaxed);
         let addresses = coordinators(&node);
-        ears.0.known.store(addresses.len(), Ordering::Relaxed);
         known.retain(|address, stop| {
             let keep = addresses.contains(address);
             if !keep {
@@ -134,11 +134,15 @@ pub(crate) async fn listen(node: Arc<Node>, hints: mpsc::Sender<Hint>, ears: Ear
     streams.shutdown().await;
 }
 
-/// Where the coordinators of other processes can be reached.
+/// The coordinators of other processes, whether they can be reached or not.
+fn others(node: &Node) -> impl Iterator<Item = NodeView> {
+    let coordinates = |view: &NodeView| view.is_alive() && view.has_role(Role::Coordinator.as_str());
+    node.world().into_iter().filter(move |view| coordinates(view) && view.heartbeat.node != node.id)
+}
+
+/// Where they can be reached.
 fn coordinators(node: &Node) -> Vec<String> {
-    let world = node.world();
-    let others = world.into_iter().filter(|view| view.is_alive() && view.has_role(Role::Coordinator.as_str()));
-    others.filter(|view| view.heartbeat.node != node.id).filter_map(|view| view.heartbeat.address).collect()
+    others(node).filter_map(|view| view.heartbeat.address).collect()
 }
 
 async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //!   hint (task) ──▶ meant for us? try it at once        look: _open, then each query's keys ──▶ free attempts
-//!   hint (over) ──▶ cancel                                ▲ right after a hint, else 0.25 s … 30 s
+//!              └──▶ for another: a little later, has    ▲ 0.25 s … 30 s, and when a bee is free again that was
+//!                   it taken it? the query's keys          missed, or that of a worker which hears no nudges
+//!   hint (over) ──▶ cancel
 //!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files
 //!   while tasks run: their queries' keys ──▶ cancel what is cancelled, and what another attempt has done already
 //!   while a query is open and bees are free: every 2 s, since the next attempt may be for us
 //! ```
 //!
-//! Who hears of a cancel by a nudge lets go at once; who hears no nudges looks twice a second while it works.
+//! A look is 1 LIST and 2 for each open query, and finds what nobody was told of. Who hears every coordinator is told of
+//! all, so it looks for what it could not take when it was told. Who hears of a cancel by a nudge lets go at once; who
+//! hears no nudges looks twice a second while it works.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +24,7 @@ use apiary_bucket::layout::BoardKey;
 use apiary_core::QueryId;
 use apiary_engine::{Outcome, Room, TaskRunner, check_version};
 use apiary_node::{Bees, Node, Role};
-use apiary_swarm::{AttemptId, Board, BoardView, TaskId, behaviour::polling::Polling, board::TaskObject};
+use apiary_swarm::{AttemptId, Board, TaskId, behaviour::polling::Polling, board::TaskObject};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +33,10 @@ use crate::{
     nudges::{Ears, Hint},
 };
 
-/// How soon after a hint for others the board is looked at: by then the one that goes first has claimed.
-const SECOND_LOOK: Duration = Duration::from_millis(40);
+mod look;
+
+/// How soon after a hint for others its query is looked at: by then the one that goes first has claimed.
+const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// How often running tasks' queries are looked at by a worker that hears no nudges: a cancelled one is let go within a
 /// second.
@@ -67,8 +73,13 @@ pub(crate) struct Puller {
     queries: HashMap<QueryId, HashMap<AttemptId, CancellationToken>>,
     ears: Ears,
     foreign: bool,
-    /// Whether any query was open at the last look.
+    /// Whether any query was open at the last look, or has been hinted at since.
     is_open: bool,
+    /// Queries with tasks that were not taken when they were hinted at, because another worker was to.
+    hinted: HashSet<QueryId>,
+    /// Whether of one of them because no bee was free.
+    missed: bool,
+    looked_at: Duration,
     passed: HashSet<AttemptId>,
     avoided: HashMap<AttemptId, Duration>,
     polling: Polling,
@@ -83,6 +94,9 @@ impl Puller {
             ears,
             foreign,
             is_open: false,
+            hinted: HashSet::new(),
+            missed: false,
+            looked_at: Duration::ZERO,
             drain: CancellationToken::new(),
             running: JoinSet::new(),
             queries: HashMap::new(),
@@ -103,14 +117,18 @@ impl Puller {
                 Some(hint) = hints.recv() => {
                     self.node.hurry();
                     self.heed(&hint).await;
-                    look_at = look_at.min(self.now() + SECOND_LOOK);
+                    if !self.hinted.is_empty() {
+                        look_at = look_at.min(self.now() + SECOND_LOOK);
+                    }
                 }
                 Some(ended) = self.running.join_next() => {
                     self.ended(ended);
-                    look_at = self.now();
+                    let may_be_more = self.missed || !self.ears.hear_all();
+                    let pause = if may_be_more { Duration::ZERO } else { self.pause(true) };
+                    look_at = look_at.min(self.now() + pause);
                 }
                 () = self.node.clock().sleep(pause) => {
-                    let found = self.look().await;
+                    let found = if self.may_look_twice() { self.second_look().await } else { self.look().await };
                     look_at = self.now() + self.pause(found);
                 }
             }
@@ -159,10 +177,17 @@ impl Puller {
         }
         let Some(key) = &hint.task_key else { return };
         let Some(BoardKey::Task { stage, task, attempt }) = BoardKey::parse(key) else { return };
+        self.is_open = true;
+        if self.node.bees.free() == 0 {
+            return self.miss(hint.query);
+        }
+        let id = TaskId::new(hint.query, stage, task).attempt(attempt);
         if choose::goes_first(key, &hint.preferred_node, &self.node.id, &self.workers()) {
-            let id = TaskId::new(hint.query, stage, task).attempt(attempt);
             // What came with the nudge need not be read; what is wrong with it is left for the board to say.
             self.take(id, Board::task_in(&id, &hint.task).ok()).await;
+        }
+        if !self.passed.contains(&id) {
+            self.hinted.insert(hint.query);
         }
     }
 
@@ -171,76 +196,6 @@ impl Puller {
         let world = self.node.world();
         let alive = world.into_iter().filter(|view| view.is_alive() && view.has_role(Role::Worker.as_str()));
         alive.map(|view| view.heartbeat.node).collect()
-    }
-
-    /// Looks at the board: lets go of what is over and takes what is free. Whether there was anything to take. While
-    /// bees are free 1 LIST, and 2 for each open query; else 2 for each query whose tasks run here.
-    async fn look(&mut self) -> bool {
-        let mut found = false;
-        let mut looked = HashSet::new();
-        if self.node.bees.free() > 0 {
-            let open = match self.node.board.list_open().await {
-                Ok(open) => open,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot look at the board; trying again");
-                    return false;
-                }
-            };
-            self.is_open = !open.is_empty();
-            let gone: Vec<QueryId> = self.queries.keys().filter(|query| !open.contains(query)).copied().collect();
-            for query in gone {
-                self.forget(&query).await;
-            }
-            for query in open {
-                if self.node.bees.free() == 0 {
-                    break;
-                }
-                looked.insert(query);
-                found |= self.look_into(query).await;
-            }
-        }
-        let at_work = self.queries.iter().filter(|(query, attempts)| !attempts.is_empty() && !looked.contains(query));
-        for query in at_work.map(|(query, _)| *query).collect::<Vec<_>>() {
-            found |= self.look_into(query).await;
-        }
-        found
-    }
-
-    async fn look_into(&mut self, query: QueryId) -> bool {
-        let view = match self.node.board.list_query(&query).await {
-            Ok(view) => view,
-            Err(error) => {
-                tracing::warn!(%query, %error, "cannot look at a query; trying again");
-                return false;
-            }
-        };
-        if view.cancelled || !view.asked {
-            self.forget(&query).await;
-            return false;
-        }
-        self.let_go_of_done(&view);
-        let free: Vec<AttemptId> = view.free().filter(|id| !self.passed.contains(id)).collect();
-        let found = !free.is_empty();
-        if found {
-            self.node.hurry();
-        }
-        for id in choose::rotated(free, self.node.rng().next_u64()) {
-            if self.node.bees.free() == 0 {
-                break;
-            }
-            self.take(id, None).await;
-        }
-        found
-    }
-
-    /// Ends attempts at tasks that another attempt has done.
-    fn let_go_of_done(&self, view: &BoardView) {
-        let running = self.queries.get(&view.query).into_iter().flatten();
-        for (id, cancel) in running {
-            if view.task(id.task.stage, id.task.task).is_some_and(|task| task.done) {
-                cancel.cancel();
-            }
-        }
     }
 
     /// Takes an attempt if there is a bee for it. 1 GET unless its task is at hand.
@@ -336,6 +291,7 @@ impl Puller {
             cancel.cancel();
         }
         self.passed.retain(|id| id.task.query != *query);
+        self.hinted.remove(query);
         self.avoided.retain(|id, _| id.task.query != *query);
         self.runner.forget(query).await;
     }

@@ -59,9 +59,13 @@ impl Hive {
     }
 
     async fn node(&mut self, role: Role, name: &str) -> Arc<Node> {
+        self.node_of(vec![role], name).await
+    }
+
+    async fn node_of(&mut self, roles: Vec<Role>, name: &str) -> Arc<Node> {
         let folder = tempfile::tempdir().unwrap();
         let mut settings = NodeSettings::new("memory:", folder.path());
-        settings.roles = vec![role];
+        settings.roles = roles;
         settings.cores = 2;
         settings.memory_bytes = 1 << 30;
         settings.name = Some(name.to_owned());
@@ -235,4 +239,28 @@ async fn a_small_task_comes_with_its_nudge_and_is_not_read() {
     let (published, read) = (tasks(Op::Create), tasks(Op::Get));
     // With two bees and more tasks than that, some are found by looking.
     assert!(published >= 12 && read * 4 <= published * 3, "{read} of {published} tasks were read");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_of_every_task_and_every_end_hardly_looks_at_the_board() {
+    let memory = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+    let calls = FaultStore::new(memory, 1, Arc::new(SystemClock));
+    let rng = Arc::new(SeededRng::new(1));
+    let mut hive = Hive::over(Bucket::over(Arc::new(calls.clone()), Arc::new(SystemClock), rng)).await;
+    // One node of both roles: nobody is in sight whom it could not hear.
+    let node = hive.node_of(vec![Role::Coordinator, Role::Worker], "both").await;
+    let _worker = hive.run(Arc::clone(&node), Hooks::default());
+    while calls.count(Op::List, "_queries/_open") == 0 {
+        node.clock().sleep(Duration::from_millis(5)).await;
+    }
+    let (before, mut tasks) = (calls.count(Op::List, "_queries"), 0);
+    for _ in 0..5 {
+        let (_, result) = hive.ask(&node, CancellationToken::new()).await;
+        let batches: Vec<_> = result.stream.try_collect().await.unwrap();
+        assert_eq!(counts(&batches), [134, 133, 133]);
+        tasks += result.metrics.tasks().len();
+    }
+    let lists = calls.count(Op::List, "_queries") - before;
+    println!("{lists} LISTs for 5 queries of {tasks} tasks");
+    assert!(lists <= tasks, "{lists} LISTs for {tasks} tasks");
 }

@@ -153,25 +153,19 @@ impl Board {
         Ok(listed.into_iter().map(|object| object.key).collect())
     }
 
-    /// Publishes one attempt at a task, and for people the fragment as SQL. The object's bytes, or nothing: another
-    /// stands there already. 1 PUT, and 1 more with `sql`.
-    pub async fn publish_task(&self, task: &TaskObject, sql: Option<&str>) -> Result<Option<Bytes>> {
+    /// Publishes one attempt at a task. The object's bytes, or nothing: another stands there already. 1 PUT.
+    pub async fn publish_task(&self, task: &TaskObject) -> Result<Option<Bytes>> {
         let id = task.id().ok_or_else(|| SwarmError::corrupt("a task to publish", "its query id is not one"))?;
-        let TaskId { query, stage, task: number } = id.task;
-        let for_people = async {
-            let Some(sql) = sql else { return Ok(false) };
-            let end = sql.floor_char_boundary(FRAGMENT_BYTES_MAX);
-            let text = format!("-- display only; the plan is executed\n{}\n", &sql[..end]);
-            self.create(&layout::task_sql(&query, stage, number), text.into()).await
-        };
         let key = task_key(&id);
         let body = encode_proto(key.as_ref(), task)?;
-        // At once: nobody waits for the text, and no query fails for it.
-        let (told, is_new) = futures::join!(for_people, self.create(&key, body.clone()));
-        if let Err(error) = told {
-            tracing::debug!(%error, "a fragment's text could not be written");
-        }
-        Ok(is_new?.then_some(body))
+        Ok(self.create(&key, body.clone()).await?.then_some(body))
+    }
+
+    /// Says in SQL what a task does, for people. 1 PUT.
+    pub async fn describe_task(&self, id: &TaskId, sql: &str) -> Result<()> {
+        let end = sql.floor_char_boundary(FRAGMENT_BYTES_MAX);
+        let text = format!("-- display only; the plan is executed\n{}\n", &sql[..end]);
+        self.create(&layout::task_sql(&id.query, id.stage, id.task), text.into()).await.map(drop)
     }
 
     /// One attempt's task object. 1 GET.

@@ -78,10 +78,10 @@ async fn a_query_id_belongs_to_one_principal_and_one_statement() {
 async fn a_task_is_read_as_it_was_published() {
     let (board, query) = board();
     let wanted = task(query, 1, 7, 1);
-    let body = board.publish_task(&wanted, Some("SELECT 1")).await.unwrap().unwrap();
+    let body = board.publish_task(&wanted).await.unwrap().unwrap();
     assert_eq!(Board::task_in(&wanted.id().unwrap(), &body).unwrap(), wanted);
     let other = TaskObject { timeout_ms: wanted.timeout_ms + 1, ..wanted.clone() };
-    assert_eq!(board.publish_task(&other, None).await.unwrap(), None, "another stands there already");
+    assert_eq!(board.publish_task(&other).await.unwrap(), None, "another stands there already");
     assert_eq!(board.read_task(&wanted.id().unwrap()).await.unwrap(), Some(wanted));
 }
 
@@ -114,8 +114,9 @@ async fn the_first_finisher_of_any_attempt_is_the_truth() {
 async fn the_view_shows_what_stands_on_the_board_and_passes_over_output() {
     let (board, query) = board();
     board.open_query(&question(query), Bytes::new()).await.unwrap();
-    board.publish_task(&task(query, 1, 0, 1), Some("SELECT 1")).await.unwrap();
-    board.publish_task(&task(query, 1, 1, 1), None).await.unwrap();
+    board.publish_task(&task(query, 1, 0, 1)).await.unwrap();
+    board.describe_task(&TaskId::new(query, 1, 0), "SELECT 1").await.unwrap();
+    board.publish_task(&task(query, 1, 1, 1)).await.unwrap();
     let id = TaskId::new(query, 1, 0);
     board.claim(&id.attempt(1), &ClaimRecord::new(worker("pi-1"), life(), "nonce-of-pi-1")).await.unwrap();
     let file = apiary_bucket::layout::out(&query, 1, 0, "nonce-of-pi-1", "1/0/data.arrow");
@@ -159,7 +160,7 @@ async fn a_damaged_task_names_its_key() {
 #[tokio::test]
 async fn a_task_under_another_key_is_damaged() {
     let (board, query) = board();
-    board.publish_task(&task(query, 1, 0, 1), None).await.unwrap();
+    board.publish_task(&task(query, 1, 0, 1)).await.unwrap();
     let body = board.bucket().get(&apiary_bucket::layout::task(&query, 1, 0, 1)).await.unwrap().unwrap();
     board.bucket().put(&apiary_bucket::layout::task(&query, 1, 0, 2), body).await.unwrap();
     let error = board.read_task(&TaskId::new(query, 1, 0).attempt(2)).await.unwrap_err();

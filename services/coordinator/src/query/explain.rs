@@ -34,16 +34,16 @@ pub(super) async fn explain(
 }
 
 fn report(prepared: &Prepared, world: &[NodeView], verbose: bool) -> Result<ExplainReport> {
-    let plans = prepared.staged.as_ref().map(|staged| &staged.stages);
+    let plans = prepared.stages.as_ref();
     let stages = plans.into_iter().flat_map(|plans| &plans.stages);
     let told = plans.into_iter().flat_map(|plans| plans.stages.iter().map(|stage| stage_report(plans, stage, world)));
     Ok(ExplainReport {
         way: prepared.way().to_owned(),
         why: prepared.reason.clone(),
-        workers: if prepared.staged.is_some() { prepared.workers } else { 0 },
-        scans: prepared.plan().scans.clone(),
+        workers: if prepared.stages.is_some() { prepared.workers } else { 0 },
+        scans: prepared.planned.scans.clone(),
         stages: told.collect::<Result<_>>()?,
-        plan: verbose.then(|| match &prepared.staged {
+        plan: verbose.then(|| match &prepared.stages {
             Some(_) => stages.map(|stage| format!("stage {}\n{}", stage.id, stage.display())).collect(),
             None => displayable(prepared.planned.physical.as_ref()).indent(false).to_string(),
         }),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     hold::{Hold, pin_of},
     local::{self, Question},
-    prepare::{Prepared, Staged, folders},
+    prepare::{Prepared, folders},
     service::Ask,
     statement::micros,
 };
@@ -57,7 +57,7 @@ pub(super) async fn open(
     token: &CancellationToken,
     progress: impl Fn(Progress) + Send + Sync + 'static,
 ) -> Result<Flow> {
-    let plan = prepared.plan();
+    let plan = &prepared.planned;
     let mut base = QueryStats {
         cells_read: plan.cells_kept() as u64,
         cells_total: plan.cells_total() as u64,
@@ -68,8 +68,8 @@ pub(super) async fn open(
     };
     let record = record(state, ask, &prepared);
     let hold = Hold::begin(&state.node.bucket, &state.tasks, pin_of(state, ask.id, &prepared.pinned));
-    let Some(Staged { planned, stages }) = prepared.staged else {
-        let Prepared { pinned, planned, runtime, counters, .. } = prepared;
+    let Prepared { pinned, planned, stages, runtime, counters, .. } = prepared;
+    let Some(stages) = stages else {
         let schema = SchemaRef::clone(&planned.schema);
         let local::Local { stream, chamber, bees, retries } =
             local::open(state, Question { pinned, planned, runtime }, token).await?;
@@ -82,7 +82,6 @@ pub(super) async fn open(
     let query = BoardQuery { record, plans: stages };
     state.node.hurry();
     let result = run_on_board(&state.board, query, token.clone(), progress).await?;
-    drop(planned);
     let cost = Cost::Board { metrics: result.metrics };
     Ok(Flow { schema: result.schema, stream: result.stream, base, cost, _hold: hold })
 }

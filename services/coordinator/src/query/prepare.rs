@@ -1,8 +1,9 @@
 //! From a query to a plan, and which way it runs.
 //!
-//! Every query is planned for this machine first: that costs no request, and only a plan whose scans have pruned
+//! A query is planned for this machine first: that costs no request, and only a plan whose scans have pruned
 //! their cells knows how much there is to read. Where the gate then says board, it is planned again under the board's
-//! settings and cut; a plan that cannot be cut stays here, and says so.
+//! settings and cut; a plan that cannot be cut stays here, and says so. Where the session has said board, nothing of this
+//! machine's plan is asked, and it is made only if the other cannot be cut.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use apiary_bucket::Counters;
 use apiary_core::FramePath;
 use apiary_engine::{
     EngineError, FrameNames, GateInput, Grain, StagePlans, Way, board_config,
-    gate::{self, Setting},
+    gate::{self, Decision, Setting},
     split,
 };
 use apiary_ledger::Snapshot;
@@ -28,13 +29,13 @@ const BOARD_PARTITIONS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) pinned: Pinned,
-    /// The plan for this machine.
+    /// The plan that will run.
     pub(super) planned: Planned,
-    /// The plan for the board, if that is the way.
-    pub(super) staged: Option<Staged>,
+    /// Its stages, if the board is the way.
+    pub(super) stages: Option<StagePlans>,
     /// Why this way.
     pub(super) reason: String,
-    /// Where the local plan reads through.
+    /// Where a plan for this machine reads through.
     pub(super) runtime: Arc<RuntimeEnv>,
     /// What it reads.
     pub(super) counters: Arc<Counters>,
@@ -42,23 +43,17 @@ pub(super) struct Prepared {
     pub(super) workers: usize,
 }
 
-/// A plan for the board and its stages.
-#[derive(Debug)]
-pub(super) struct Staged {
-    pub(super) planned: Planned,
-    pub(super) stages: StagePlans,
-}
-
 impl Prepared {
     /// local or board.
     pub(super) fn way(&self) -> &'static str {
-        if self.staged.is_some() { "board" } else { "local" }
+        if self.stages.is_some() { "board" } else { "local" }
     }
+}
 
-    /// The plan that will run.
-    pub(super) fn plan(&self) -> &Planned {
-        self.staged.as_ref().map_or(&self.planned, |staged| &staged.planned)
-    }
+/// A plan for the board and its stages.
+struct Staged {
+    planned: Planned,
+    stages: StagePlans,
 }
 
 /// Pins, plans, decides and, for the board, cuts. 1 GET for the names and 1 for each frame while warm.
@@ -69,42 +64,57 @@ pub(super) async fn prepare(state: &State, ask: &Ask, query: &QueryStatement, ve
     let pinned = state.planner.pin(query, &ask.session).await?.verbose(verbose);
     let asked = pinned.system_frames().to_vec();
     let pinned = pinned.with_colony(colony_rows(state, &asked).await?);
-    let config = with_text_views(local_config(state.node.bees.total()), state.node.chambers.bytes());
-    let planned = pinned.plan(config, Arc::clone(&runtime)).await?;
+    let for_the_board = ask.session.settings.execution() == Execution::Board && asked.is_empty();
+    let local = match for_the_board {
+        true => None,
+        false => Some(plan_here(state, &pinned, &runtime).await?),
+    };
     // Who else is there matters only to a query that may go to the board.
-    let may_go = planned.bytes_kept() > gate::local_bytes_max(state.node.bees.total())
-        || ask.session.settings.execution() == Execution::Board;
+    let bytes_kept = local.as_ref().map_or(0, Planned::bytes_kept);
+    let may_go = for_the_board || bytes_kept > gate::local_bytes_max(state.node.bees.total());
     let world = if may_go { state.world().await } else { state.node.world() };
     let workers: Vec<&NodeView> = world.iter().filter(|node| node.is_alive() && node.has_role("worker")).collect();
-    let decision = gate::decide(&GateInput {
+    let Decision { way, reason } = gate::decide(&GateInput {
         setting: match ask.session.settings.execution() {
             Execution::Auto => Setting::Auto,
             Execution::Local => Setting::Local,
             Execution::Board => Setting::Board,
         },
-        bytes_kept: planned.bytes_kept(),
+        bytes_kept,
         local_bees: state.node.bees.total(),
         live_workers: workers.len(),
         live_nodes: world.iter().filter(|node| node.is_alive()).count(),
-        output_bytes: output_bytes(&planned),
+        output_bytes: local.as_ref().and_then(output_bytes),
         output_bytes_max: ask.session.settings.max_result_bytes(),
     });
-    let (staged, reason) = match decision.way {
-        Way::Local => (None, decision.reason),
+    let staged = match way {
+        Way::Local => Err(reason),
         Way::Board if !asked.is_empty() => {
-            (None, format!("apiary.{} is told by this coordinator alone; so it runs locally", asked[0].name()))
+            Err(format!("apiary.{} is told by this coordinator alone; so it runs locally", asked[0].name()))
         }
         Way::Board => match stage(state, ask, &pinned, &workers).await? {
-            Ok(staged) => (Some(staged), decision.reason),
-            Err(why) => (None, format!("{why}; so it runs locally")),
+            Ok(staged) => Ok((staged, reason)),
+            Err(why) => Err(format!("{why}; so it runs locally")),
         },
     };
+    let (planned, stages, reason) = match (staged, local) {
+        (Ok((Staged { planned, stages }, reason)), _) => (planned, Some(stages), reason),
+        (Err(reason), Some(planned)) => (planned, None, reason),
+        (Err(reason), None) => (plan_here(state, &pinned, &runtime).await?, None, reason),
+    };
+    let prepared = Prepared { pinned, planned, stages, reason, runtime, counters, workers: workers.len() };
     state.queries.tell(ask.id, |line| {
-        let way = if staged.is_some() { "board" } else { "local" };
-        (line.way, line.reason) = (way.to_owned(), reason.clone());
+        (line.way, line.reason) = (prepared.way().to_owned(), prepared.reason.clone());
+        let planned = &prepared.planned;
         (line.cells_read, line.cells_total) = (planned.cells_kept() as u64, planned.cells_total() as u64);
     });
-    Ok(Prepared { pinned, planned, staged, reason, runtime, counters, workers: workers.len() })
+    Ok(prepared)
+}
+
+/// The plan for this machine.
+async fn plan_here(state: &State, pinned: &Pinned, runtime: &Arc<RuntimeEnv>) -> Result<Planned> {
+    let config = with_text_views(local_config(state.node.bees.total()), state.node.chambers.bytes());
+    Ok(pinned.plan(config, Arc::clone(runtime)).await?)
 }
 
 /// Bytes of the answer where they can be told: a plan that only picks columns and orders rows gives what it reads.
