@@ -1,7 +1,7 @@
 """The peers of a run, each over the same Parquet files and cores. A peer that is not installed is left out.
 
     pip install duckdb datafusion                    # the usual two
-    pip install pysail 'pyspark[connect]'            # Sail, and Spark, which needs Java 17
+    pip install pysail 'pyspark[connect]<4.2'        # Sail 0.7, which answers no newer client, and Spark on Java 17
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def _is_free(port: int) -> bool:
 
 def environment(**extra: str) -> dict[str, str]:
     """The process's environment without what would leak in from a developer's shell."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("APIARY_", "AWS_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("APIARY_", "AWS_", "MIMALLOC_"))}
     return {**kept, "RUST_BACKTRACE": "0", **extra}
 
 

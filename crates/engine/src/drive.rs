@@ -119,7 +119,7 @@ impl Drive {
         let mut pace = Pace::of(self.env.bucket.uri(), self.now());
         let mut ends = wake::listen_to_ends();
         let (mut cared, mut failures) = (Duration::ZERO, 0);
-        let mut events = Vec::new();
+        let (mut events, mut is_told) = (Vec::new(), self.is_told());
         // Whoever takes a query over sees first what is there. What this look misses is only said twice.
         if self.epoch > 1
             && let Err(error) = self.look(false, &mut events).await
@@ -138,21 +138,23 @@ impl Drive {
             }
             self.publish_delayed().await?;
             self.report();
-            let is_told = self.is_told();
             if busy && !is_told {
                 pace.hurry(self.now());
             }
             let ended = self.wait(pace.left(self.now()), cancel, gone, &mut takes, &mut ends).await;
             let now = self.now();
             let care = now.saturating_sub(cared) >= CARE_INTERVAL;
-            let looked = if care || pace.left(now).is_zero() {
+            let look = care || pace.left(now).is_zero();
+            let looked = if look {
+                is_told = self.is_told();
                 pace.looked(now, is_told);
                 self.look(care, &mut events).await
             } else {
                 self.read_ended(ended, &mut events).await
             };
             match looked {
-                Ok(()) => failures = 0,
+                Ok(()) if look => failures = 0,
+                Ok(()) => {}
                 Err(error) if failures >= LOOKS_FAILED_MAX || !error.kind().is_retryable() => return Err(error),
                 Err(_) => failures += 1,
             }

@@ -56,6 +56,7 @@ impl Drive {
     }
 
     /// Reads the results of tasks that are said to have ended. One that has none has failed, and a look says why.
+    /// A GET for each, and then 1 LIST.
     pub(crate) async fn read_ended(&mut self, ended: BTreeSet<(u32, u32)>, events: &mut Vec<Event>) -> Result<()> {
         self.read_done(ended.clone(), events).await?;
         match ended.iter().all(|task| self.done.contains_key(task)) {

@@ -157,7 +157,7 @@ pub(crate) fn task_object(common: &Common<'_>, stage: &OpenStage, order: &Order)
 }
 
 /// Puts tasks on the board, several at once, and wakes workers. 1 PUT each, and 1 more for the first task of a stage: the
-/// stage's text for people, which nobody waits for and no query fails for.
+/// stage's text for people, which no worker waits for and no query fails for.
 pub(crate) async fn publish(board: &Board, env: &BoardEnv, tasks: Vec<(TaskObject, Option<String>)>) -> Result<()> {
     stream::iter(tasks)
         .map(|(task, sql)| async move {

@@ -10,7 +10,11 @@
 //! It reads its options from the environment before `main` begins, and takes others in unsafe code alone: so a node begins
 //! once more, as the same process, with the options in its environment.
 
-use std::{ffi::OsString, process::Command};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The allocator's options: huge pages; the milliseconds for which freed pages are kept as they are; whether they are
 /// given back then, or marked.
@@ -22,15 +26,24 @@ const PURGE_GIVES_BACK: &str = "MIMALLOC_PURGE_DECOMMITS";
 const SMALL_BYTES: u64 = 2 << 30;
 
 /// Begins this process once more with the options for its node. Nothing may be open yet. Returns where somebody has set one
-/// of them (this process before it began anew, too), and where it cannot be done: then nothing else changes.
-pub fn begin(memory_bytes: u64) {
-    let options = options(memory_bytes);
+/// of them (this process before it began anew, too), where the settings came through a pipe, which is empty now, and where
+/// it cannot be done: then nothing else changes. Other systems than Linux were measured for small nodes alone.
+pub fn begin(memory_bytes: u64, config: Option<&Path>) {
+    if !(cfg!(target_os = "linux") || memory_bytes < SMALL_BYTES) || !can_be_read_again(config) {
+        return;
+    }
     if [HUGE_PAGES, PURGE_DELAY, PURGE_GIVES_BACK].into_iter().any(|option| std::env::var_os(option).is_some()) {
         return;
     }
     let mut words = std::env::args_os();
     let (Some(name), Ok(program)) = (words.next(), std::env::current_exe()) else { return };
-    replace(Command::new(program).args(words).envs(options), name);
+    replace(Command::new(program).args(words).envs(options(memory_bytes)), name);
+}
+
+/// Whether the settings file, if there is one, says the same once more.
+fn can_be_read_again(config: Option<&Path>) -> bool {
+    let named = config.map(Path::to_owned).or_else(|| std::env::var_os("APIARY_CONFIG").map(PathBuf::from));
+    named.is_none_or(|path| path.as_os_str().is_empty() || path.is_file())
 }
 
 fn options(memory_bytes: u64) -> [(&'static str, &'static str); 2] {
@@ -51,6 +64,13 @@ fn replace(_: &mut Command, _: OsString) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_that_came_through_a_pipe_are_not_asked_for_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(can_be_read_again(Some(file.path())));
+        assert!(!can_be_read_again(Some(Path::new("/dev/null"))));
+    }
 
     #[test]
     fn only_a_small_node_gives_back_what_it_has_freed_at_once() {

@@ -75,7 +75,7 @@ where
     let rest = NodeFlags::default();
     let flags = NodeFlags { storage, data_dir, cores, memory, cache_size, listen, advertise, insecure, roles, ..rest };
     let settings = NodeSettings::load(&flags)?;
-    lean::begin(settings.memory_bytes);
+    lean::begin(settings.memory_bytes, None);
     let listener = Listener::bind(&settings.listen_on(role)?).await?;
     let node = Node::join(Bucket::open(&settings.storage)?, settings).await?;
     let stop = shutdown::on_signal();

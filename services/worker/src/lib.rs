@@ -1,6 +1,6 @@
 //! The worker: pulls tasks from the board and executes them.
 //!
-//! It serves nothing but its health. It looks at the board when a nudge wakes it, else at an adaptive pace, claims
+//! It serves nothing but its health. It takes what a nudge brings, looks at the board at an adaptive pace, claims
 //! what it has free bees for, and runs each attempt in a chamber. Everything that matters is in the bucket: a worker
 //! may vanish at any moment and costs nothing but time.
 

@@ -152,7 +152,7 @@ async fn within_the_process(bucket: String, hints: mpsc::Sender<Hint>) {
             Ok(nudge) if nudge.bucket == bucket => {
                 let LocalNudge { query, task_key, task, preferred_node, cancelled: over, .. } = nudge;
                 let hint = Hint { query, task_key, task, preferred_node, over };
-                // A full channel means that the worker will look anyway.
+                // What a full channel loses is found by looking.
                 let _ = hints.try_send(hint);
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   hint (task) ──▶ meant for us? try it at once        look: _open, then each query's keys ──▶ free attempts
-//!              └──▶ for another: a little later, has    ▲ 0.25 s … 30 s, and when a bee is free again that was
-//!                   it taken it? the query's keys          missed, or that of a worker which hears no nudges
+//!              └──▶ for another: a little later, has    ▲ 0.25 s … 30 s; at once when a bee is free again, if work was
+//!                   it taken it? the query's keys         left for want of one, or not every coordinator is heard
 //!   hint (over) ──▶ cancel
 //!   a query that is no longer in `_open` ──▶ cancel its tasks, forget its files
 //!   while tasks run: their queries' keys ──▶ cancel what is cancelled, and what another attempt has done already
-//!   while a query is open and bees are free: every 2 s, since the next attempt may be for us
+//!   while a query is open and bees are free: every 2 s, since the next attempt may be for us (5 s
+//!   if every coordinator is heard)
 //! ```
 //!
 //! A look is 1 LIST and 2 for each open query, and finds what nobody was told of. Who hears every coordinator is told of
@@ -15,7 +16,7 @@
 //! hears no nudges looks twice a second while it works.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +25,11 @@ use apiary_bucket::layout::BoardKey;
 use apiary_core::QueryId;
 use apiary_engine::{Outcome, Room, TaskRunner, check_version};
 use apiary_node::{Bees, Node, Role};
-use apiary_swarm::{AttemptId, Board, TaskId, behaviour::polling::Polling, board::TaskObject};
+use apiary_swarm::{
+    AttemptId, Board, TaskId,
+    behaviour::polling::{LONGEST_MS, Polling},
+    board::TaskObject,
+};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -75,11 +80,13 @@ pub(crate) struct Puller {
     foreign: bool,
     /// Whether any query was open at the last look, or has been hinted at since.
     is_open: bool,
-    /// Queries with tasks that were not taken when they were hinted at, because another worker was to.
-    hinted: HashSet<QueryId>,
-    /// Whether of one of them because no bee was free.
+    /// Queries with tasks that were not taken when they were hinted at: another worker was to, or there was no bee.
+    hinted: BTreeSet<QueryId>,
+    /// Whether some were left because no bee was free.
     missed: bool,
-    looked_at: Duration,
+    /// When the queries whose tasks run here were last looked at, and when the open ones.
+    cared_at: Duration,
+    listed_at: Duration,
     passed: HashSet<AttemptId>,
     avoided: HashMap<AttemptId, Duration>,
     polling: Polling,
@@ -94,9 +101,10 @@ impl Puller {
             ears,
             foreign,
             is_open: false,
-            hinted: HashSet::new(),
+            hinted: BTreeSet::new(),
             missed: false,
-            looked_at: Duration::ZERO,
+            cared_at: Duration::ZERO,
+            listed_at: Duration::ZERO,
             drain: CancellationToken::new(),
             running: JoinSet::new(),
             queries: HashMap::new(),
@@ -117,9 +125,8 @@ impl Puller {
                 Some(hint) = hints.recv() => {
                     self.node.hurry();
                     self.heed(&hint).await;
-                    if !self.hinted.is_empty() {
-                        look_at = look_at.min(self.now() + SECOND_LOOK);
-                    }
+                    let soon = if self.hinted.is_empty() { self.longest() } else { SECOND_LOOK };
+                    look_at = look_at.min(self.now() + soon);
                 }
                 Some(ended) = self.running.join_next() => {
                     self.ended(ended);
@@ -128,8 +135,12 @@ impl Puller {
                     look_at = look_at.min(self.now() + pause);
                 }
                 () = self.node.clock().sleep(pause) => {
-                    let found = if self.may_look_twice() { self.second_look().await } else { self.look().await };
+                    let twice = self.may_look_twice();
+                    let found = if twice { self.second_look().await } else { self.look().await };
                     look_at = self.now() + self.pause(found);
+                    if twice {
+                        look_at = look_at.min(self.cared_at + CARE_EVERY_LISTENING);
+                    }
                 }
             }
         }
@@ -145,15 +156,18 @@ impl Puller {
         if found {
             self.polling.worked();
         }
-        let pause = self.polling.idle(self.node.rng().next_u64());
-        let longest = match (self.running.is_empty(), self.is_open, self.ears.hear_all()) {
-            (true, false, _) => return pause,
+        self.polling.idle(self.node.rng().next_u64()).min(self.longest())
+    }
+
+    /// The longest until a look at the whole board.
+    fn longest(&self) -> Duration {
+        match (self.running.is_empty(), self.is_open, self.ears.hear_all()) {
+            (true, false, _) => Duration::from_millis(LONGEST_MS),
             (true, true, true) => OPEN_EVERY_LISTENING,
             (true, true, false) => OPEN_EVERY,
             (false, _, true) => CARE_EVERY_LISTENING,
             (false, _, false) => CARE_EVERY,
-        };
-        pause.min(longest)
+        }
     }
 
     fn ended(&mut self, ended: Result<(AttemptId, Outcome), tokio::task::JoinError>) {

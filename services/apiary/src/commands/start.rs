@@ -14,8 +14,9 @@ use crate::{
 /// Runs the command: returns when a signal has drained the node, or a role has failed.
 pub(crate) async fn run(args: StartArgs, terminal: &Terminal) -> Result<(), CliError> {
     telemetry::init("info", telemetry::LogFormat::Text);
-    let settings = NodeSettings::load(&flags(args))?;
-    lean::begin(settings.memory_bytes);
+    let flags = flags(args);
+    let settings = NodeSettings::load(&flags)?;
+    lean::begin(settings.memory_bytes, flags.config.as_deref());
     terminal.note(format_args!("{settings}"));
     // Addresses first: a port that is taken is found before the bucket is touched.
     let mut listeners = Vec::new();

@@ -3,16 +3,18 @@
 use std::{collections::HashSet, mem};
 
 use apiary_core::QueryId;
-use apiary_swarm::{AttemptId, BoardView};
+use apiary_swarm::{AttemptId, BoardView, SwarmError};
 
 use super::{CARE_EVERY_LISTENING, Puller};
 use crate::choose;
 
 impl Puller {
-    /// Whether a second look will do: whatever is there was hinted at, and what nobody hints at was looked for.
+    /// Whether a second look will do: all that is there is hinted at, and it is not long since what nobody hinted at was
+    /// looked for.
     pub(super) fn may_look_twice(&self) -> bool {
-        let since = self.now().saturating_sub(self.looked_at);
-        !self.hinted.is_empty() && self.ears.hear_all() && since < CARE_EVERY_LISTENING
+        let looked_at = if self.node.bees.free() > 0 { self.listed_at } else { self.cared_at };
+        let is_recent = self.now().saturating_sub(looked_at) < CARE_EVERY_LISTENING;
+        is_recent && !self.hinted.is_empty() && self.ears.hear_all()
     }
 
     /// Takes what others were to take and have not, and what came while no bee was free. Whether there was anything. 1 LIST
@@ -26,14 +28,18 @@ impl Puller {
                 continue;
             }
             match self.node.board.list_tasks(&query).await {
+                // It is being swept.
+                Ok(view) if !view.asked => self.forget(&query).await,
                 Ok(view) => found |= self.take_free(&view).await,
-                Err(error) => {
-                    tracing::warn!(%query, %error, "cannot look at a query; trying again");
-                    self.hinted.insert(query);
-                }
+                Err(error) => self.cannot_look(query, &error),
             }
         }
         found
+    }
+
+    fn cannot_look(&mut self, query: QueryId, error: &SwarmError) {
+        tracing::warn!(%query, %error, "cannot look at a query; trying again");
+        self.hinted.insert(query);
     }
 
     /// There is more of a query than there are bees.
@@ -47,10 +53,8 @@ impl Puller {
     pub(super) async fn look(&mut self) -> bool {
         let mut found = false;
         let mut looked = HashSet::new();
-        self.looked_at = self.now();
+        self.cared_at = self.now();
         if self.node.bees.free() > 0 {
-            self.missed = false;
-            self.hinted.clear();
             let open = match self.node.board.list_open().await {
                 Ok(open) => open,
                 Err(error) => {
@@ -58,7 +62,8 @@ impl Puller {
                     return false;
                 }
             };
-            self.is_open = !open.is_empty();
+            (self.is_open, self.missed, self.listed_at) = (!open.is_empty(), false, self.now());
+            self.hinted.clear();
             let gone: Vec<QueryId> = self.queries.keys().filter(|query| !open.contains(query)).copied().collect();
             for query in gone {
                 self.forget(&query).await;
@@ -83,7 +88,7 @@ impl Puller {
         let view = match self.node.board.list_query(&query).await {
             Ok(view) => view,
             Err(error) => {
-                tracing::warn!(%query, %error, "cannot look at a query; trying again");
+                self.cannot_look(query, &error);
                 return false;
             }
         };
